@@ -1,0 +1,30 @@
+"""What the machine has to offer a plan: devices and cores. Filled in by a child process, so that the parent needs no torch."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+
+class Inventory(BaseModel):
+    """Devices and cores at hand. accelerator: torch's name of the kind (cuda, xpu, mps) or None; cores: ids this process may use."""
+
+    accelerator: str | None = None
+    accelerator_names: list[str] = []
+    accelerator_memory_bytes: list[int] = []
+    cores: list[int] = [0]
+    slow_precisions: dict[str, str] = {}
+    """precision → why it is emulated on the CPU here (slow, not wrong)"""
+    environment: dict[str, object] = {}
+    """fingerprint: everything that may decide speed or explain a number"""
+    machine_key: str = ""
+    """hash over the part of the fingerprint that decides speed"""
+
+    def kind(self, asked: str) -> str:
+        """The kind of device for `device = asked`."""
+        return (self.accelerator or "cpu") if asked == "auto" else asked
+
+    def count(self, kind: str) -> int:
+        """Devices of that kind: accelerators, or on CPU the cores this process may use."""
+        if kind == "cpu":
+            return len(self.cores)
+        return len(self.accelerator_names) if kind == self.accelerator else 0

@@ -1,0 +1,1 @@
+"""The words: suite, trial, record, metrics, errors, registry. No torch, no pandas."""

@@ -1,0 +1,193 @@
+"""A suite: a question, the grid of cells that answers it, the baseline and the budget. Read from TOML.
+
+    cells = (cases × grid − exclude) + include, each laid over `fixed`
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_serializer, model_validator
+
+Scalar: TypeAlias = bool | int | float | str | None
+
+
+class Model(BaseModel):
+    """Base of all that is read from outside: unknown keys are errors, values do not change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Choice(BaseModel):
+    """A registered name with options: `"fsdp"` or `{ name = "fsdp", reshard_after_forward = false }`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(min_length=1)
+    options: dict[str, Scalar] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text_or_table(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and "options" not in value:
+            return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
+        return value
+
+    @model_serializer
+    def _as_written(self) -> str | dict[str, Any]:
+        return {"name": self.name, **self.options} if self.options else self.name
+
+    @property
+    def label(self) -> str:
+        """Short text for people: `fsdp(reshard_after_forward=false)`."""
+        if not self.options:
+            return self.name
+        return f"{self.name}({', '.join(f'{k}={_text(v)}' for k, v in sorted(self.options.items()))})"
+
+    def __hash__(self) -> int:
+        return hash(self.label)
+
+
+def _text(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _one_or_more(value: Any) -> Any:
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+Choices = Annotated[tuple[Choice, ...], BeforeValidator(_one_or_more)]
+
+
+class Recipe(Model):
+    """What is learned per step: optimizer, schedule, regularization. Keys left out take the workload's default."""
+
+    optimizer: Choice | None = None
+    """registered optimizer and its options, the learning rate apart"""
+    lr: Annotated[float, Field(gt=0)] | None = None
+    """peak learning rate"""
+    schedule: Choice | None = None
+    """registered learning-rate schedule and its options"""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    """decoupled where the optimizer is; not applied to norms and biases"""
+    clip: Annotated[float, Field(gt=0)] | None = None
+    """largest L2 norm of the whole gradient; left out: the workload's default; inf is written as no clip by `clip = "off"`"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("clip") == "off":
+            return {**value, "clip": CLIP_OFF}
+        return value
+
+    def over(self, default: Recipe) -> Recipe:
+        """This recipe with the keys it leaves out taken from `default`."""
+        mine = {key: value for key, value in self if value is not None}
+        return default.model_copy(update=mine)
+
+    @property
+    def clips(self) -> bool:
+        """Whether gradients are clipped."""
+        return self.clip is not None and self.clip < CLIP_OFF
+
+    @property
+    def label(self) -> str:
+        """Short text for people."""
+        parts = [self.optimizer.label if self.optimizer else "", f"lr {self.lr:g}" if self.lr else ""]
+        parts.append(self.schedule.label if self.schedule else "")
+        parts.append(f"wd {self.weight_decay:g}" if self.weight_decay else "")
+        parts.append(f"clip {self.clip:g}" if self.clip is not None and self.clips else "")
+        return " ".join(part for part in parts if part)
+
+
+CLIP_OFF = math.ldexp(1.0, 100)
+"""A clip no gradient reaches: TOML's inf is refused in records (JSON has none), so `"off"` is stored as this."""
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "xpu", "mps"]
+
+
+class Settings(Model):
+    """One point of the grid, as far as it is given; every key can stand in fixed, grid (as a list), case, include."""
+
+    workload: Choice | None = None
+    """registered workload"""
+    size: str | None = None
+    """one of the workload's sizes"""
+    strategy: Choice | None = None
+    """registered strategy: how a step is executed (default single)"""
+    precision: Choice | None = None
+    """registered precision (default fp32)"""
+    techniques: Choices | None = None
+    """registered techniques in the order of application (default none)"""
+    recipe: Recipe | None = None
+    """optimizer, schedule, regularization; what is left out is the workload's default"""
+    global_batch: PositiveInt | None = None
+    """samples per optimizer step, all ranks together"""
+    micro_batch: PositiveInt | None = None
+    """samples per device and forward; accumulation is derived"""
+    steps: PositiveInt | None = None
+    """timed optimizer steps (default 30)"""
+    warmup_steps: Annotated[int, Field(ge=1)] | None = None
+    """steps before the timed window; left out: found, by when step times are steady"""
+    eval_every: Annotated[int, Field(ge=0)] | None = None
+    """held-out evaluation every so many steps, off the clock; 0: never; left out: once, after `steps` steps"""
+    devices: PositiveInt | Literal["auto"] | None = None
+    """devices of a parallel strategy; auto: all accelerators, or on CPU two shares of the cores, as the batch divides"""
+    device: Device | None = None
+    """kind of device (default auto: an accelerator where there is one, else cpu)"""
+
+
+AXES: tuple[str, ...] = tuple(Settings.model_fields)
+
+
+class Grid(Model):
+    """Lists of values: every combination is a cell. The same keys as Settings, each a list."""
+
+    workload: list[Choice] | None = None
+    size: list[str] | None = None
+    strategy: list[Choice] | None = None
+    precision: list[Choice] | None = None
+    techniques: list[Choices] | None = None
+    recipe: list[Recipe] | None = None
+    global_batch: list[PositiveInt] | None = None
+    micro_batch: list[PositiveInt] | None = None
+    steps: list[PositiveInt] | None = None
+    warmup_steps: list[Annotated[int, Field(ge=1)]] | None = None
+    eval_every: list[Annotated[int, Field(ge=0)]] | None = None
+    devices: list[PositiveInt | Literal["auto"]] | None = None
+    device: list[Device] | None = None
+
+
+class Budget(Model):
+    """How much is run."""
+
+    repeats: PositiveInt = 3
+    """rounds: each cell once per round, in fresh processes, in random order"""
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    """each fixes initial weights and data order"""
+    trial_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """a trial is ended after so many seconds and kept as TIMEOUT"""
+    parity_steps: Annotated[int, Field(ge=1, le=100)] = 5
+    """first steps of each trial whose loss and gradient norm are compared with one process in fp32"""
+
+
+class Suite(Model):
+    """A question, a grid of cells, a baseline and a budget."""
+
+    question: str = Field(min_length=1)
+    """the question in a person's words; the page's first line"""
+    baseline: Settings = Settings()
+    """the cell others are compared with, by the keys that vary; cells equal on all other keys form a group"""
+    fixed: Settings = Settings()
+    """one value for every cell"""
+    grid: Grid = Grid()
+    """every combination"""
+    case: list[Settings] = []
+    """keys that move together (a workload with its size and batch); crossed with the grid"""
+    exclude: list[Settings] = []
+    """cells that match all keys of one of these are left out"""
+    include: list[Settings] = []
+    """further cells, each laid over fixed"""
+    budget: Budget = Budget()

@@ -1,0 +1,103 @@
+"""A trial: all that is asked of one execution of one cell, with content hashes that tell what is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import ConfigDict, Field, PositiveInt, computed_field
+
+from harness.schema.suite import Choice, Model, Recipe
+
+HASH_LENGTH = 12
+
+
+def content_hash(content: object) -> str:
+    """First 12 hexadecimal digits of the sha256 of the canonical JSON of `content`."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+
+
+class Plugin(Model):
+    """A file from outside that registers something; its bytes are part of what a trial is."""
+
+    path: str
+    sha256: str
+
+
+class Trial(Model):
+    """All that is asked of one execution: cell (everything but seed and repeat), seed and repeat."""
+
+    model_config = ConfigDict(extra="ignore")  # `cell` and `id` stand in the JSON and are computed anew
+
+    kind: Literal["measure", "reference"] = "measure"
+    """reference: one process in fp32 whose loss and gradient norm others are compared with"""
+    workload: Choice
+    size: str
+    strategy: Choice
+    precision: Choice
+    techniques: tuple[Choice, ...] = ()
+    recipe: Recipe
+    """complete: the workload's defaults filled in"""
+    global_batch: PositiveInt
+    micro_batch: PositiveInt
+    accumulation: PositiveInt
+    """forward passes per rank and optimizer step: global_batch ÷ (micro_batch × ranks that take data)"""
+    steps: PositiveInt
+    warmup_steps: int | None = None
+    """None: found"""
+    eval_every: int | None = None
+    """None: once, after `steps` steps; 0: never"""
+    parity_steps: PositiveInt = 5
+    device: str
+    """kind of device: cpu, cuda, …"""
+    devices: PositiveInt
+    """devices this trial may use"""
+    processes: PositiveInt
+    """ranks: one per device, or one"""
+    shares: PositiveInt = 1
+    """on CPU: shares of the cores per process; a share is cores ÷ devices of the suite"""
+    device_slots: PositiveInt
+    """devices the suite asks for: on CPU the cores are divided by this"""
+    plugins: tuple[Plugin, ...] = ()
+    seed: int = Field(ge=0)
+    repeat: int = Field(ge=0)
+    timeout_s: float = 300.0
+    """not part of the hashes: it does not change what is measured"""
+
+    def _asked(self) -> dict[str, object]:
+        content = self.model_dump(mode="json", exclude={"seed", "repeat", "timeout_s", "cell", "id", "plugins"})
+        content["plugins"] = [plugin.sha256 for plugin in self.plugins]
+        return content
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def cell(self) -> str:
+        """Content hash of all that is asked but seed and repeat."""
+        return content_hash(self._asked())
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def id(self) -> str:
+        """Content hash of cell, seed and repeat: what `--resume` and `rerun` go by."""
+        return content_hash([self._asked(), self.seed, self.repeat])
+
+    @property
+    def label(self) -> str:
+        """Short text for people: `gpt/nano ddp bf16`."""
+        parts = [f"{self.workload.label}/{self.size}", self.strategy.label, self.precision.label]
+        return " ".join([*parts, *(technique.label for technique in self.techniques)])
+
+    def horizon(self, warmup_max: int) -> int:
+        """Steps the learning-rate schedule is laid over: the longest this trial can train."""
+        return self.steps + (self.warmup_steps if self.warmup_steps is not None else warmup_max)
+
+    def evaluates_at(self, step: int, warmup_max: int) -> bool:
+        """Whether held-out evaluation takes place after this many optimizer steps (the same for all cells).
+
+        With a found warm-up only the first `steps` steps are sure to be reached by every cell.
+        """
+        every = self.steps if self.eval_every is None else self.eval_every
+        last = self.steps if self.warmup_steps is None else self.horizon(warmup_max)
+        return every > 0 and step > 0 and step <= last and (step % every == 0 or step == last)
