@@ -1,9 +1,9 @@
 """Errors that a person sees: one clear line each, and an exit code.
 
-    HarnessError            exit 2: the harness cannot do what was asked
-    ├── InputError          what was asked is wrong; carries every problem found, not only the first
-    │   └── UnknownName     a name that no registry knows; carries the nearest valid one
-    └── StoreError          the results folder cannot be read or written
+HarnessError            exit 2: the harness cannot do what was asked
+├── InputError          what was asked is wrong; carries every problem found, not only the first
+│   └── UnknownName     a name that no registry knows; carries the nearest valid one
+└── StoreError          the results folder cannot be read or written
 """
 
 from __future__ import annotations

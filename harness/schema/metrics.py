@@ -31,62 +31,97 @@ def _metrics(*metrics: Metric) -> dict[str, Metric]:
 
 METRICS: dict[str, Metric] = _metrics(
     Metric(
-        "step_s", "s", "lower",
+        "step_s",
+        "s",
+        "lower",
         "Seconds of one optimizer step, all micro-batches and the wait for data included.",
         "median over the timed window of each rank's step times; the slowest rank",
     ),
     Metric(
-        "step_cpu_s", "s", "lower",
+        "step_cpu_s",
+        "s",
+        "lower",
         "CPU seconds of one optimizer step, all threads of the rank's process, summed over ranks.",
         "sum over ranks of the median over the timed window",
     ),
     Metric(
-        "samples_per_s", "1/s", "higher",
+        "samples_per_s",
+        "1/s",
+        "higher",
         "Samples trained per second by all ranks together.",
         "samples of ALL ranks in the timed window ÷ wall seconds of the window on the slowest rank",
     ),
     Metric(
-        "<unit>s_per_s", "1/s", "higher",
+        "<unit>s_per_s",
+        "1/s",
+        "higher",
         "Units of useful work (tokens, images) trained per second by all ranks together; padding is not counted.",
-        "samples_per_s × useful units per sample", pattern=r"(?!sample)[a-z_]+s_per_s",
+        "samples_per_s × useful units per sample",
+        pattern=r"(?!sample)[a-z_]+s_per_s",
     ),
     Metric("window_s", "s", "neither", "Wall seconds of the timed window.", "slowest rank, evaluations left out"),
     Metric("window_samples", "1", "neither", "Samples of all ranks in the timed window.", "sum over ranks"),
     Metric(
-        "data_wait_s", "s", "lower", "Seconds of a step spent waiting for its data.",
+        "data_wait_s",
+        "s",
+        "lower",
+        "Seconds of a step spent waiting for its data.",
         "median over the phase window; the slowest rank",
     ),
     Metric(
-        "forward_s", "s", "lower", "Seconds of a step in the forward passes.",
+        "forward_s",
+        "s",
+        "lower",
+        "Seconds of a step in the forward passes.",
         "median over the phase window; the slowest rank",
     ),
     Metric(
-        "backward_s", "s", "lower", "Seconds of a step in the backward passes, communication overlapped with them included.",
+        "backward_s",
+        "s",
+        "lower",
+        "Seconds of a step in the backward passes, communication overlapped with them included.",
         "median over the phase window; the slowest rank",
     ),
     Metric(
-        "optimizer_s", "s", "lower", "Seconds of a step in clipping, the optimizer's update, the schedule and clearing gradients.",
+        "optimizer_s",
+        "s",
+        "lower",
+        "Seconds of a step in clipping, the optimizer's update, the schedule and clearing gradients.",
         "median over the phase window; the slowest rank",
     ),
     Metric(
-        "peak_allocated_bytes", "B", "lower",
+        "peak_allocated_bytes",
+        "B",
+        "lower",
         "Most bytes of tensors alive at one time on a device. Accelerators: the allocator's peak in the timed window. "
         "CPU: tensor bytes counted in steps of their own after the window.",
-        "largest rank", "https://docs.pytorch.org/docs/stable/generated/torch.cuda.memory.max_memory_allocated.html",
+        "largest rank",
+        "https://docs.pytorch.org/docs/stable/generated/torch.cuda.memory.max_memory_allocated.html",
     ),
     Metric(
-        "peak_reserved_bytes", "B", "lower",
+        "peak_reserved_bytes",
+        "B",
+        "lower",
         "Most bytes the accelerator's caching allocator held in the timed window. Absent on CPU, where there is none.",
         "largest rank",
     ),
     Metric(
-        "peak_rss_bytes", "B", "lower",
+        "peak_rss_bytes",
+        "B",
+        "lower",
         "Kernel's high-water mark of a rank's resident memory in the timed window: tensors, libraries and interpreter. "
         "No measure of tensors alone.",
-        "largest rank", "https://docs.kernel.org/filesystems/proc.html",
+        "largest rank",
+        "https://docs.kernel.org/filesystems/proc.html",
     ),
     *(
-        Metric(f"memory_{kind}_bytes", "B", "lower", f"Bytes of {what} at the moment of peak tensor memory on CPU.", "largest rank")
+        Metric(
+            f"memory_{kind}_bytes",
+            "B",
+            "lower",
+            f"Bytes of {what} at the moment of peak tensor memory on CPU.",
+            "largest rank",
+        )
         for kind, what in (
             ("parameters", "parameters"),
             ("gradients", "gradients"),
@@ -95,27 +130,69 @@ METRICS: dict[str, Metric] = _metrics(
             ("other", "all other tensors: buffers, inputs, temporaries"),
         )
     ),
-    Metric("parameters", "1", "neither", "Trainable parameters of the unwrapped model.", "counted once, tied weights once"),
-    Metric("loss", "1", "lower", "Training loss at the last timed step.", "mean over the global batch, reduced over ranks"),
-    Metric("grad_norm", "1", "neither", "L2 norm of the whole gradient before clipping, at the last step where it was taken."),
     Metric(
-        "eval_<metric>", "", "neither",
-        "The workload's held-out metric at the last evaluation common to all cells; the workload says which way is better.",
-        "all held-out samples, off the clock", pattern=r"eval_[a-z0-9_]+",
+        "parameters", "1", "neither", "Trainable parameters of the unwrapped model.", "counted once, tied weights once"
     ),
-    Metric("steps_to_target", "1", "lower", "Optimizer steps until the first evaluation that reaches the workload's target; absent where none did."),
-    Metric("time_to_target_s", "s", "lower", "Training seconds until that evaluation, evaluations and set-up left out; absent where none did."),
-    Metric("warmup_steps", "1", "neither", "Steps before the timed window opened."),
-    Metric("skipped_steps", "1", "lower", "Optimizer steps that gradient scaling left out because of overflow, all of the trial."),
-    Metric("loss_scale", "1", "neither", "Gradient scaler's scale at the end of the timed window; absent without scaling."),
-    Metric("first_step_s", "s", "lower", "Seconds from the start of the trial's processes to the end of the first training step, building the model included."),
-    Metric("trial_s", "s", "lower", "Wall seconds of the whole trial.", "start of the processes to the end of the last"),
     Metric(
-        "harness_overhead_s", "s", "lower", "Wall seconds of the trial that are neither warm-up, timed steps nor evaluation.",
+        "loss", "1", "lower", "Training loss at the last timed step.", "mean over the global batch, reduced over ranks"
+    ),
+    Metric(
+        "grad_norm",
+        "1",
+        "neither",
+        "L2 norm of the whole gradient before clipping, at the last step where it was taken.",
+    ),
+    Metric(
+        "eval_<metric>",
+        "",
+        "neither",
+        "The workload's held-out metric at the last evaluation common to all cells; the workload says which way is better.",
+        "all held-out samples, off the clock",
+        pattern=r"eval_[a-z0-9_]+",
+    ),
+    Metric(
+        "steps_to_target",
+        "1",
+        "lower",
+        "Optimizer steps until the first evaluation that reaches the workload's target; absent where none did.",
+    ),
+    Metric(
+        "time_to_target_s",
+        "s",
+        "lower",
+        "Training seconds until that evaluation, evaluations and set-up left out; absent where none did.",
+    ),
+    Metric("warmup_steps", "1", "neither", "Steps before the timed window opened."),
+    Metric(
+        "skipped_steps",
+        "1",
+        "lower",
+        "Optimizer steps that gradient scaling left out because of overflow, all of the trial.",
+    ),
+    Metric(
+        "loss_scale", "1", "neither", "Gradient scaler's scale at the end of the timed window; absent without scaling."
+    ),
+    Metric(
+        "first_step_s",
+        "s",
+        "lower",
+        "Seconds from the start of the trial's processes to the end of the first training step, building the model included.",
+    ),
+    Metric(
+        "trial_s", "s", "lower", "Wall seconds of the whole trial.", "start of the processes to the end of the last"
+    ),
+    Metric(
+        "harness_overhead_s",
+        "s",
+        "lower",
+        "Wall seconds of the trial that are neither warm-up, timed steps nor evaluation.",
         "trial_s − warm-up − timed window − evaluations",
     ),
     Metric(
-        "harness_cpu_s", "s", "lower", "CPU seconds of the trial's processes that are neither warm-up, timed steps nor evaluation.",
+        "harness_cpu_s",
+        "s",
+        "lower",
+        "CPU seconds of the trial's processes that are neither warm-up, timed steps nor evaluation.",
         "sum over ranks",
     ),
 )

@@ -46,7 +46,9 @@ class Phase(enum.StrEnum):
 class Read(BaseModel):
     """Base of what is read back from disk: unknown keys of newer versions are kept out, not errors."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True, ser_json_inf_nan="null", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="ignore", populate_by_name=True, ser_json_inf_nan="null", use_attribute_docstrings=True
+    )
 
 
 class Warmup(Read):

@@ -1,6 +1,6 @@
 """A suite: a question, the grid of cells that answers it, the baseline and the budget. Read from TOML.
 
-    cells = (cases × grid − exclude) + include, each laid over `fixed`
+cells = (cases × grid − exclude) + include, each laid over `fixed`
 """
 
 from __future__ import annotations
