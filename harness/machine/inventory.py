@@ -1,4 +1,4 @@
-"""What the machine has to offer a plan: devices and cores. Filled in by a child process, so that the parent needs no torch."""
+"""What the machine offers a plan: devices and cores. A child process fills it in: the parent needs no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pydantic import BaseModel
 
 
 class Inventory(BaseModel):
-    """Devices and cores at hand. accelerator: torch's name of the kind (cuda, xpu, mps) or None; cores: ids this process may use."""
+    """Devices and cores at hand.
+
+    accelerator: torch's name of the kind (cuda, xpu, mps) or None; cores: ids that this process may use.
+    """
 
     accelerator: str | None = None
     accelerator_names: list[str] = []

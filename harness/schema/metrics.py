@@ -146,7 +146,7 @@ METRICS: dict[str, Metric] = _metrics(
         "eval_<metric>",
         "",
         "neither",
-        "The workload's held-out metric at the last evaluation common to all cells; the workload says which way is better.",
+        "The workload's held-out metric at the last evaluation; the workload says which way is better.",
         "all held-out samples, off the clock",
         pattern=r"eval_[a-z0-9_]+",
     ),
@@ -154,7 +154,7 @@ METRICS: dict[str, Metric] = _metrics(
         "steps_to_target",
         "1",
         "lower",
-        "Optimizer steps until the first evaluation that reaches the workload's target; absent where none did.",
+        "Optimizer steps until the first evaluation that reaches the target; absent where none did.",
     ),
     Metric(
         "time_to_target_s",
@@ -176,7 +176,7 @@ METRICS: dict[str, Metric] = _metrics(
         "first_step_s",
         "s",
         "lower",
-        "Seconds from the start of the trial's processes to the end of the first training step, building the model included.",
+        "Seconds from the start of the trial to the end of its first training step, building the model included.",
     ),
     Metric(
         "trial_s", "s", "lower", "Wall seconds of the whole trial.", "start of the processes to the end of the last"

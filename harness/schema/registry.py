@@ -124,7 +124,7 @@ class Registry(Generic[Facts]):
             return
         self._loaded = True
         package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
+        for module in pkgutil.iter_modules(getattr(package, "__path__", [])):
             importlib.import_module(f"{self.package}.{module.name}")
         for point in importlib.metadata.entry_points(group=self.group):
             point.load()

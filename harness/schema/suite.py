@@ -73,7 +73,7 @@ class Recipe(Model):
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     """decoupled where the optimizer is; not applied to norms and biases"""
     clip: Annotated[float, Field(gt=0)] | None = None
-    """largest L2 norm of the whole gradient; left out: the workload's default; inf is written as no clip by `clip = "off"`"""
+    """largest L2 norm of the whole gradient; "off": gradients are not clipped"""
 
     @model_validator(mode="before")
     @classmethod
@@ -83,7 +83,7 @@ class Recipe(Model):
         return value
 
     def over(self, default: Recipe) -> Recipe:
-        """This recipe with the keys it leaves out taken from `default`."""
+        """Return the recipe with the keys it leaves out taken from `default`."""
         mine = {key: value for key, value in self if value is not None}
         return default.model_copy(update=mine)
 
@@ -134,7 +134,7 @@ class Settings(Model):
     eval_every: Annotated[int, Field(ge=0)] | None = None
     """held-out evaluation every so many steps, off the clock; 0: never; left out: once, after `steps` steps"""
     devices: PositiveInt | Literal["auto"] | None = None
-    """devices of a parallel strategy; auto: all accelerators, or on CPU two shares of the cores, as the batch divides"""
+    """devices of a parallel strategy; auto: all accelerators, or two shares of the CPU's cores"""
     device: Device | None = None
     """kind of device (default auto: an accelerator where there is one, else cpu)"""
 

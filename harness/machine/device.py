@@ -1,0 +1,133 @@
+"""The device a rank runs on: one class for CPU (a null object), one for any of torch's accelerators.
+
+All that differs between them is here: waiting for the device, time stamps on its queue, allocator peaks, the
+communication backend and what an out-of-memory error looks like. The rest of the code has no `if cuda`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+CPU_OUT_OF_MEMORY = "can't allocate memory"
+
+
+class Device:
+    """A CPU, and the interface of all devices: nothing to wait for, wall-clock stamps, no allocator to ask."""
+
+    kind = "cpu"
+    index = 0
+
+    @property
+    def torch(self) -> torch.device:
+        """The device as PyTorch names it."""
+        import torch
+
+        return torch.device(self.kind)
+
+    @property
+    def name(self) -> str:
+        """Name for people."""
+        return "cpu"
+
+    @property
+    def backend(self) -> str:
+        """Communication backend of torch.distributed for this kind of device: gloo on CPU, NCCL on CUDA."""
+        import torch.distributed as dist
+
+        return str(dist.get_default_backend_for_device(self.kind))
+
+    def activate(self) -> None:
+        """Make this the device that new work of the process goes to."""
+
+    def synchronize(self) -> None:
+        """Wait until all work given to the device is done."""
+
+    def stamp(self) -> Any:
+        """Return a point on the device's time line: cheap, waits for nothing."""
+        return time.perf_counter_ns()
+
+    def seconds_between(self, stamps: Sequence[Any]) -> list[float]:
+        """Seconds between neighbouring stamps; `synchronize` first."""
+        return [(after - before) * 1e-9 for before, after in zip(stamps, stamps[1:], strict=False)]
+
+    def reset_peaks(self) -> None:
+        """Forget the allocator's peaks until now."""
+
+    def peaks(self) -> dict[str, float]:
+        """Return the allocator's peaks since the last reset, by metric; empty where there is no such allocator."""
+        return {}
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether the error says that memory ran out. On CPU PyTorch raises a plain RuntimeError for that."""
+        import torch
+
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+            return True
+        return isinstance(error, RuntimeError) and CPU_OUT_OF_MEMORY in str(error)
+
+
+class Accelerator(Device):
+    """One of torch's accelerators (cuda, xpu, mps, …) through the device-generic `torch.accelerator`.
+
+    Source: https://docs.pytorch.org/docs/stable/accelerator.html
+    """
+
+    def __init__(self, kind: str, index: int):
+        self.kind = kind
+        self.index = index
+
+    @property
+    def torch(self) -> torch.device:
+        import torch
+
+        return torch.device(self.kind, self.index)
+
+    @property
+    def name(self) -> str:
+        import torch
+
+        module = torch.get_device_module(self.kind)
+        return str(module.get_device_name(self.index)) if hasattr(module, "get_device_name") else self.kind
+
+    def activate(self) -> None:
+        import torch
+
+        torch.accelerator.set_device_index(self.index)
+
+    def synchronize(self) -> None:
+        import torch
+
+        torch.accelerator.synchronize(self.index)
+
+    def stamp(self) -> torch.Event:
+        import torch
+
+        event = torch.Event(device=self.kind, enable_timing=True)
+        event.record()
+        return event
+
+    def seconds_between(self, stamps: Sequence[Any]) -> list[float]:
+        return [before.elapsed_time(after) * 1e-3 for before, after in zip(stamps, stamps[1:], strict=False)]
+
+    def reset_peaks(self) -> None:
+        import torch
+
+        torch.accelerator.reset_peak_memory_stats(self.index)
+
+    def peaks(self) -> dict[str, float]:
+        import torch
+
+        return {
+            "peak_allocated_bytes": float(torch.accelerator.max_memory_allocated(self.index)),
+            "peak_reserved_bytes": float(torch.accelerator.max_memory_reserved(self.index)),
+        }
+
+
+def open_device(kind: str, index: int) -> Device:
+    """Return the device of that kind and index; the index is of no account on CPU."""
+    return Device() if kind == "cpu" else Accelerator(kind, index)

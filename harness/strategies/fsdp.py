@@ -1,0 +1,52 @@
+"""FSDP2 `fully_shard`: parameters, gradients and optimizer state are divided among the ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from harness.strategies import Place, Wrapped, register
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@register(
+    "fsdp",
+    processes="per_device",
+    min_devices=2,
+    equivalence="reordered",
+    source="https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
+)
+def fsdp(model: nn.Module, place: Place, *, reshard_after_forward: bool = True) -> Wrapped:
+    """Parameters, gradients and optimizer state divided among the ranks; each block is gathered when it is needed.
+
+    reshard_after_forward: True frees a block's gathered parameters after its forward pass and gathers them again for
+    the backward pass (ZeRO-3); False keeps them (ZeRO-2): more memory, less communication.
+    Blocks are wrapped from the inside out, the rest of the model last; buffers are not divided.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
+    mesh = init_device_mesh(place.device.kind, (place.world_size,))
+    for module in reversed(list(model.modules())):
+        if isinstance(module, place.blocks):
+            fully_shard(module, mesh=mesh, reshard_after_forward=reshard_after_forward)
+    fully_shard(model, mesh=mesh, reshard_after_forward=reshard_after_forward)
+    assert isinstance(model, FSDPModule)
+    root: FSDPModule = model
+
+    @contextmanager
+    def sync(last: bool) -> Iterator[None]:
+        root.set_requires_gradient_sync(last)
+        yield
+
+    expected = {
+        "wrapper": "FSDPModule",
+        "world_size": place.world_size,
+        "sharded": True,
+        "local_share": (0.0, 1 / place.world_size + 0.1),
+        "resharded_after_forward": reshard_after_forward if place.blocks else None,
+    }
+    return Wrapped(model, sync, {fact: asked for fact, asked in expected.items() if asked is not None})
