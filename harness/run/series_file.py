@@ -1,0 +1,180 @@
+"""Per-step series on disk: JSON lines while a run goes on, one columnar file once it is finished.
+
+Both columnar forms hold one row per step with a column `trial_id`. A value that is absent or not finite is a null
+(NaN in npz). Nothing is ever unpickled: npz is read with allow_pickle=False.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from harness.schema.record import SCHEMA_VERSION, StepSeries
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Warn = Callable[[str], None]
+Column = list[float | None]
+
+
+def compact(lines: Path) -> Path | None:
+    """Put steps.jsonl into steps.parquet (steps.npz without pyarrow); removed only once the new file is on disk."""
+    if not lines.exists():
+        return None
+    names, columns = _rows(read_lines(lines, lambda _message: None).values())
+    parquet = importlib.util.find_spec("pyarrow") is not None
+    target = lines.with_suffix(".parquet" if parquet else ".npz")
+    temporary = target.with_name(f".{target.name}")
+    (_write_parquet if parquet else _write_npz)(temporary, names, columns)
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, target)
+    lines.unlink()
+    return target
+
+
+def read_series(folder: Path, warn: Warn) -> dict[str, StepSeries]:
+    """All series of a run folder by trial id, whichever file they are in; what cannot be read is warned of."""
+    found: dict[str, StepSeries] = {}
+    for name, read in (("steps.parquet", _read_parquet), ("steps.npz", _read_npz), ("steps.jsonl", read_lines)):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            found.update(read(path, warn))
+        except Exception as error:  # a damaged file fails in as many ways as its reader has layers
+            warn(f"{path}: cannot be read ({type(error).__name__}: {error}); its series are left out")
+    return found
+
+
+def read_lines(path: Path, warn: Warn) -> dict[str, StepSeries]:
+    """The series of a steps.jsonl; damaged lines are warned of and left out, the last of equal ids wins."""
+    found = {}
+    for number, line in json_lines(path, warn):
+        try:
+            series = StepSeries.model_validate(line)
+        except ValidationError as error:
+            warn(f"{path}:{number}: {_first(error)}; left out")
+            continue
+        found[series.trial_id] = series
+    return found
+
+
+def json_lines(path: Path, warn: Warn) -> Iterable[tuple[int, dict[str, Any]]]:
+    """The JSON objects of a file with their line numbers, as far as this version can read them.
+
+    A torn last line (the writer died in it: it was never acknowledged) and a damaged line elsewhere are warned of.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+            version = int(content["schema"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            last = number == len(lines)
+            what = "last line is torn: its writer was cut off" if last else "line is damaged"
+            warn(f"{path}:{number}: {what}; left out")
+            continue
+        if version > SCHEMA_VERSION:
+            warn(f"{path}:{number}: written by a newer version (schema {version}, known {SCHEMA_VERSION}); left out")
+            continue
+        yield number, content
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors()[0]
+    return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
+
+
+def _rows(all_series: Iterable[StepSeries]) -> tuple[list[str], dict[str, Column]]:
+    """Series laid under one another: the trial id of each row, and the columns."""
+    all_series = list(all_series)
+    columns: dict[str, Column] = {name: [] for series in all_series for name in series.columns}
+    names: list[str] = []
+    for series in all_series:
+        length = max((len(values) for values in series.columns.values()), default=0)
+        names += [series.trial_id] * length
+        for name, column in columns.items():
+            values = [_finite(value) for value in series.columns.get(name, [])]
+            column += values + [None] * (length - len(values))
+    return names, columns
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _series(names: list[str], columns: dict[str, Column]) -> dict[str, StepSeries]:
+    """The inverse of `_rows`; a column without any value in a trial is left out of it."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, []).append(row)
+    found = {}
+    for trial_id, mine in rows.items():
+        own = {name: [column[row] for row in mine] for name, column in columns.items()}
+        kept = {name: values for name, values in own.items() if any(value is not None for value in values)}
+        found[trial_id] = StepSeries(trial_id=trial_id, columns=kept)
+    return found
+
+
+def _write_parquet(path: Path, names: list[str], columns: dict[str, Column]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    arrays = {"trial_id": pyarrow.array(names, pyarrow.string())}
+    arrays |= {name: pyarrow.array(values, pyarrow.float64()) for name, values in columns.items()}
+    table = pyarrow.table(arrays).replace_schema_metadata({"schema": str(SCHEMA_VERSION)})
+    pyarrow.parquet.write_table(table, path, compression="zstd")
+
+
+def _read_parquet(path: Path, warn: Warn) -> dict[str, StepSeries]:
+    if importlib.util.find_spec("pyarrow") is None:
+        warn(f"{path}: reading it needs pyarrow: pip install 'dynamometer[parquet]'; its series are left out")
+        return {}
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path)
+    if not _version_known(path, int((table.schema.metadata or {}).get(b"schema", b"1")), warn):
+        return {}
+    content = table.to_pydict()
+    names = content.pop("trial_id")
+    return _series(names, content)
+
+
+def _write_npz(path: Path, names: list[str], columns: dict[str, Column]) -> None:
+    import numpy as np
+
+    arrays: dict[str, np.ndarray[Any, Any]] = {name: np.array(values, float) for name, values in columns.items()}
+    arrays |= {"trial_id": np.array(names, dtype=str), "schema": np.array(SCHEMA_VERSION)}
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def _read_npz(path: Path, warn: Warn) -> dict[str, StepSeries]:
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as archive:
+        content = {name: archive[name].tolist() for name in archive.files}
+    if not _version_known(path, int(content.pop("schema", 1)), warn):
+        return {}
+    names = content.pop("trial_id")
+    return _series(names, {name: [_finite(value) for value in values] for name, values in content.items()})
+
+
+def _version_known(path: Path, version: int, warn: Warn) -> bool:
+    if version > SCHEMA_VERSION:
+        warn(f"{path}: written by a newer version (schema {version}, known {SCHEMA_VERSION}); left out")
+    return version <= SCHEMA_VERSION

@@ -1,0 +1,131 @@
+"""The store, reading side: whatever state a run was left in, what is whole is read and what is not is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.run.series_file import json_lines, read_series
+from harness.run.store import REFERENCES_FILE, RUN_FILE, RUNS, TRIALS_FILE
+from harness.schema.errors import StoreError
+from harness.schema.record import SCHEMA_VERSION, Record, RunInfo, Status, StepSeries
+
+Warn = Callable[[str], None]
+
+
+@dataclass
+class StoredRun:
+    """A run read back. series: by trial id, references included; warnings: what was not whole, with file and line."""
+
+    folder: Path
+    info: RunInfo
+    records: list[Record]
+    references: list[Record] = field(default_factory=list)
+    series: dict[str, StepSeries] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_run(folder: Path) -> StoredRun:
+    """Read a run folder. Damaged lines are left out and named in `warnings`; of equal trial ids the last wins.
+
+    Raises StoreError where the folder or its run.json is missing or cannot be understood.
+    """
+    warnings: list[str] = []
+    try:
+        info = _run_info(folder)
+        records = _records(folder / TRIALS_FILE, warnings.append)
+        references = _records(folder / REFERENCES_FILE, warnings.append)
+    except OSError as error:
+        raise StoreError(f"run folder {folder}: {error.filename or folder}: {error.strerror or error}") from error
+    return StoredRun(folder, info, records, references, read_series(folder, warnings.append), warnings)
+
+
+def _run_info(folder: Path) -> RunInfo:
+    path = folder / RUN_FILE
+    if not path.is_file():
+        what = "has no run.json" if folder.is_dir() else "is not there" if not folder.exists() else "is not a folder"
+        raise StoreError(f"run folder {folder} {what}: expected a folder that `harness run` wrote")
+    try:
+        info = RunInfo.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StoreError(f"{path}: cannot be understood ({where + ': ' if where else ''}{first['msg']})") from error
+    if info.schema_version > SCHEMA_VERSION:
+        known = f"known {SCHEMA_VERSION}"
+        raise StoreError(
+            f"{path}: written by a newer version (schema {info.schema_version}, {known}): update the harness"
+        )
+    return info
+
+
+def _records(path: Path, warn: Warn) -> list[Record]:
+    found: dict[str, Record] = {}
+    for number, line in json_lines(path, warn):
+        try:
+            record = Record.model_validate(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            warn(f"{path}:{number}: {'.'.join(map(str, first['loc']))}: {first['msg']}; left out")
+            continue
+        if record.trial.id in found:
+            warn(f"{path}:{number}: trial {record.trial.id} stands there more than once; the last one counts")
+        found[record.trial.id] = record
+    return list(found.values())
+
+
+def find_runs(results: Path) -> list[Path]:
+    """All run folders of a results folder, oldest first; none where the folder does not exist."""
+    try:
+        return sorted(folder for folder in (results / RUNS).iterdir() if (folder / RUN_FILE).is_file())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"results folder {results}: {error.filename or results}: {error.strerror}") from error
+
+
+def find_record(results: Path, trial_id: str) -> tuple[Path, Record] | None:
+    """The newest stored record of a trial and its run folder, or None."""
+    for folder in reversed(find_runs(results)):
+        for record in reversed(_records(folder / TRIALS_FILE, lambda _message: None)):
+            if record.trial.id == trial_id:
+                return folder, record
+    return None
+
+
+def stored_ok(
+    results: Path, machine_key: str, warn: Warn = lambda _message: None
+) -> dict[str, tuple[Record, StepSeries | None]]:
+    """What a resumed run need not execute again: by trial id, the newest OK record and its series.
+
+    Only records of the same machine key count: a figure of another machine is no figure of this one.
+    `resumed_from` is set to the run folder that executed the trial.
+    """
+    found: dict[str, tuple[Record, StepSeries | None]] = {}
+    for folder in find_runs(results):
+        try:
+            run = read_run(folder)
+        except StoreError as error:
+            warn(str(error))
+            continue
+        for message in run.warnings:
+            warn(message)
+        for record in run.records:
+            if record.status is Status.OK and record.environment == machine_key:
+                origin = record.resumed_from or folder.name
+                copy = record.model_copy(update={"resumed_from": origin})
+                found[record.trial.id] = (copy, run.series.get(record.trial.id))
+    return found
+
+
+def past_seconds(results: Path, machine_key: str) -> dict[str, float]:
+    """By cell, wall seconds of its newest executed trial on this machine: what an estimate goes by."""
+    found = {}
+    for folder in find_runs(results):
+        for record in _records(folder / TRIALS_FILE, lambda _message: None):
+            if record.environment == machine_key and "trial_s" in record.metrics:
+                found[record.trial.cell] = record.metrics["trial_s"]
+    return found
