@@ -64,7 +64,7 @@ def test_a_run_reads_back_as_it_was_written(tmp_path: Path, form: str) -> None:
 
 
 def lost_by_kill_9(results: Path, rounds: int) -> tuple[int, list[str]]:
-    """A writer is killed at random moments: how many records it said were stored, and those that are not there whole."""
+    """A writer is killed at random moments: how many records it said were stored, and those that are not there."""
     generator = random.Random(0)
     lost, acknowledged_in_all = [], 0
     for _round in range(rounds):
@@ -110,7 +110,9 @@ def test_the_kill_9_test_sees_a_writer_that_buffers(tmp_path: Path, monkeypatch:
     files: dict[Path, TextIO] = {}
 
     def buffered(path: Path, line: str) -> None:
-        files.setdefault(path, open(path, "a")).write(line + "\n")
+        if path not in files:
+            files[path] = open(path, "a")  # noqa: SIM115
+        files[path].write(line + "\n")
 
     monkeypatch.setattr(store, "append_line", buffered)
     acknowledged, lost = lost_by_kill_9(tmp_path, rounds=2)
