@@ -1,0 +1,135 @@
+"""Applied facts: what was asked, compared with what the live objects say while a real step runs.
+
+A harness that believes its own options publishes AMP that is not on. Here each fact is read where it is true: the
+type of a matrix product's result inside the forward pass, the parameters of a block after its forward, the threads
+of the process. A fact that differs from what was asked ends the trial as NOT_APPLIED.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, Shard
+from torch.nn.parallel import DistributedDataParallel
+
+from harness.measure.training import Training
+from harness.schema.record import Applied
+
+MATRIX_PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+
+
+class NotApplied(Exception):
+    """Something that was asked for is not there; carries all facts."""
+
+    def __init__(self, facts: list[Applied]):
+        self.facts = facts
+        wrong = (f"{fact.fact}: asked {fact.asked}, found {fact.found}" for fact in facts if not fact.ok)
+        super().__init__("; ".join(wrong))
+
+
+@contextmanager
+def watched_forward(training: Training) -> Iterator[dict[str, Any]]:
+    """While this is open, forward passes write what they really do into the facts given.
+
+    compute_dtype: type of the first matrix product's result; resharded_after_forward: whether the first block's
+    parameters are divided again when the whole forward pass is over (None without sharded blocks).
+    """
+    seen: dict[str, Any] = {}
+
+    def product(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        seen.setdefault("compute_dtype", name_of(output.dtype))
+
+    def whole(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+        inner = [module for module in training.plain.modules() if module is not training.plain]
+        blocks = [module for module in inner if isinstance(module, training.place.blocks)]
+        if blocks and isinstance(blocks[0], FSDPModule):
+            seen["resharded_after_forward"] = all(is_sharded(parameter) for parameter in blocks[0].parameters())
+
+    hooks = [training.model.register_forward_hook(whole)]
+    first = next((module for module in training.plain.modules() if isinstance(module, MATRIX_PRODUCTS)), None)
+    if first is not None:
+        hooks.append(first.register_forward_hook(product))
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def live_facts(training: Training) -> dict[str, Any]:
+    """Facts read from model, optimizer, scaler, process group and process as they are now."""
+    parameters = list(training.model.parameters())
+    local = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in parameters)
+    group = training.optimizer.param_groups[0]
+    return {
+        "wrapper": wrapper_of(training.model),
+        "world_size": dist.get_world_size() if dist.is_initialized() else 1,
+        "backend": dist.get_backend() if dist.is_initialized() else "none",
+        "parameter_dtype": "+".join(sorted({name_of(parameter.dtype) for parameter in parameters})),
+        "parameter_device": "+".join(sorted({parameter.device.type for parameter in parameters})),
+        "sharded": any(is_sharded(parameter) for parameter in parameters),
+        "local_share": local / max(training.parameters, 1),
+        "loss_scaling": training.scaler.is_enabled(),
+        "optimizer": type(training.optimizer).__name__.lower(),
+        "fused": bool(group.get("fused")),
+        "foreach": group.get("foreach"),
+        "replicas": len(training.model.device_ids) if isinstance(training.model, nn.DataParallel) else 1,
+        "checkpointed_blocks": _checkpointed(training.plain),
+        "threads": torch.get_num_threads(),
+        "cores": len(os.sched_getaffinity(0)),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def compare(expected: dict[str, Any], found: dict[str, Any]) -> list[Applied]:
+    """Every fact found, with what was asked for it; a fact asked for and not found is wrong. A pair is a range."""
+    facts = []
+    for fact in sorted(expected.keys() | found.keys()):
+        asked, seen = expected.get(fact), found.get(fact)
+        if isinstance(asked, tuple):
+            low, high = asked
+            ok = seen is not None and low <= seen <= high
+            asked = f"{low:g} to {high:g}"
+        else:
+            ok = asked is None or asked == seen
+        facts.append(Applied(fact=fact, asked=asked, found=seen, ok=ok))
+    return facts
+
+
+def check(expected: dict[str, Any], found: dict[str, Any]) -> list[Applied]:
+    """`compare`, and raise NotApplied where a fact is not as asked."""
+    facts = compare(expected, found)
+    if not all(fact.ok for fact in facts):
+        raise NotApplied(facts)
+    return facts
+
+
+def wrapper_of(model: nn.Module) -> str:
+    """Name of what the strategy wrapped the model in."""
+    if isinstance(model, FSDPModule):
+        return "FSDPModule"
+    known = isinstance(model, (DistributedDataParallel, nn.DataParallel))
+    return type(model).__name__ if known else "none"
+
+
+def is_sharded(parameter: torch.Tensor) -> bool:
+    """Whether the tensor is divided among ranks."""
+    return isinstance(parameter, DTensor) and any(isinstance(placed, Shard) for placed in parameter.placements)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """`bfloat16` for torch.bfloat16."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _checkpointed(model: nn.Module) -> int:
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointWrapper
+
+    return sum(isinstance(module, CheckpointWrapper) for module in model.modules())

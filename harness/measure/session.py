@@ -1,0 +1,226 @@
+"""The protocol of one trial on one rank, from build to extras. `worker` starts it and says how it ended."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.distributed.tensor import DTensor
+
+from harness import monitors
+from harness.measure.applied import check, live_facts, watched_forward
+from harness.measure.evaluation import evaluate
+from harness.measure.job import Job, write_result
+from harness.measure.loop import Laps, run_laps
+from harness.measure.parity import loosest
+from harness.measure.steady import WARMUP_MAX, warmup_state
+from harness.measure.training import Training, build_training
+from harness.schema.record import Evaluation, Phase, RankResult, Status, Warmup
+from harness.strategies import registry as strategies
+from harness.strategies.precision import precisions
+from harness.strategies.techniques import techniques
+from harness.workloads import registry as workloads
+
+
+class Unsupported(Exception):
+    """The trial cannot run here; the message is the reason to show."""
+
+    status = Status.UNSUPPORTED
+
+
+class Diverged(Exception):
+    """The loss is no longer finite."""
+
+    status = Status.DIVERGED
+
+
+class Session:
+    """State of one rank's trial: the training, what was found so far, and the clocks."""
+
+    def __init__(self, job: Job, result: RankResult):
+        self.job, self.result, self.trial = job, result, job.trial
+        self.laps = Laps()
+        """all steps of the trial, warm-up included"""
+        self.off_clock_cpu_s = 0.0
+        self.training_wall_s = 0.0
+        """wall seconds in warm-up, timed window and evaluation"""
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        """Say on disk that this phase has begun, and note when it ended."""
+        self.result.phase = phase
+        write_result(self.job.result_path(), self.result)
+        yield
+        self.result.marks[phase] = time.monotonic() - self.job.started
+        self.result.cpu_marks[phase] = time.process_time()
+
+    @contextmanager
+    def counted_as_training(self) -> Iterator[None]:
+        """What happens inside is warm-up, timed steps or evaluation; the rest of the trial is overhead."""
+        wall, cpu = time.monotonic(), time.process_time()
+        yield
+        self.training_wall_s += time.monotonic() - wall
+        self.off_clock_cpu_s += time.process_time() - cpu
+
+
+def measure(job: Job, result: RankResult) -> None:
+    """Run the trial and fill the result in. Raises NotApplied, Diverged, Unsupported, or whatever training raised."""
+    session = Session(job, result)
+    with session.phase(Phase.BUILD):
+        training = build_training(job.trial, job.rank, job.world_size, job.local_rank)
+        training.wants_grad_norm = True
+        describe(training, result)
+    with session.phase(Phase.WARMUP), session.counted_as_training():
+        warmup = warm_up(session, training)
+        result.facts["warmup"] = warmup.model_dump()
+    training.wants_grad_norm = False
+    keep_series(session, training, timed_from=len(session.laps.step_s))
+    if job.trial.kind == "measure":
+        window(session, training)
+        with session.phase(Phase.EXTRA):
+            for monitor in session_monitors(job):
+                monitor.after(training, result)
+    result.metrics["harness_cpu_s"] = time.process_time() - session.off_clock_cpu_s
+    result.facts["training_wall_s"] = session.training_wall_s
+    result.phase = Phase.DONE
+
+
+def describe(training: Training, result: RankResult) -> None:
+    """What the parent must know of workload and strategy to make a record of the rank results."""
+    trial = training.trial
+    facts = workloads[trial.workload.name].facts
+    classes = [strategies[trial.strategy.name].facts.equivalence, precisions[trial.precision.name].facts.equivalence]
+    classes += [techniques[technique.name].facts.equivalence for technique in trial.techniques]
+    result.metrics["parameters"] = float(training.parameters)
+    result.facts |= {
+        "unit": facts.unit,
+        "units_per_sample": training.workload.units_per_sample,
+        "metric": facts.metric,
+        "better": facts.better,
+        "target": facts.target,
+        "equivalence": loosest(*classes),
+        "data_hash": training.workload.data_hash,
+    }
+
+
+def warm_up(session: Session, training: Training) -> Warmup:
+    """Train until steady: the first step proves that what was asked is applied, the first few are for parity.
+
+    Rank 0 decides for all, since ranks that disagree would wait for one another for ever.
+    """
+    trial, parity_steps = session.trial, session.trial.parity_steps
+    with watched_forward(training) as seen:
+        session.laps += run_laps(training, 1)
+    session.result.metrics["first_step_s"] = time.monotonic() - session.job.started
+    expected = training.expected | {"threads": session.job.threads, "optimizer": trial.recipe.optimizer.name}  # type: ignore[union-attr]
+    session.result.applied = check(expected, live_facts(training) | seen)
+    if trial.kind == "reference":
+        session.laps += run_laps(training, parity_steps - 1)
+        return Warmup(steps=parity_steps, steady=False, rule="reference: parity steps only")
+    while True:
+        if training.steps_done >= parity_steps:
+            training.wants_grad_norm = False
+        fixed = trial.warmup_steps
+        state = warmup_state(session.laps.step_s, parity_steps, fixed)
+        if training.agreed(state is not None):
+            return state or Warmup(steps=training.steps_done, steady=True, rule="decided by rank 0")
+        session.laps += run_laps(training, 1)
+        evaluate_if_due(session, training)
+
+
+def window(session: Session, training: Training) -> None:
+    """The timed window: `steps` steps, paused for evaluations."""
+    trial, result = session.trial, session.result
+    watching = session_monitors(session.job)
+    timed = Laps()
+    first = training.steps_done
+    for monitor in watching:
+        monitor.window_begins(training)
+    with session.phase(Phase.TIMED), session.counted_as_training():
+        while len(timed.step_s) < trial.steps:
+            count = next_pause(training, first + trial.steps)
+            laps = run_laps(training, count)
+            timed += laps
+            session.laps += laps
+            keep_series(session, training, timed_from=first)
+            evaluate_if_due(session, training)
+    for monitor in watching:
+        monitor.window_ends(training, result)
+    ranks = training.place.world_size
+    result.metrics |= {
+        "step_s": statistics.median(timed.step_s),
+        "step_cpu_s": statistics.median(timed.cpu_s),
+        "window_s": timed.wall_s,
+        "window_samples": float(trial.global_batch // ranks * trial.steps),
+    }
+    if training.precision.scaling is not None:
+        result.metrics["loss_scale"] = training.scales[-1]
+        initial = float(training.precision.scaling["init_scale"])
+        result.metrics["skipped_steps"] = float(skipped(initial, training.scales))
+
+
+def next_pause(training: Training, last: int) -> int:
+    """Steps from here to the next evaluation or to the end of the window."""
+    step = training.steps_done + 1
+    while step < last and not training.trial.evaluates_at(step, WARMUP_MAX):
+        step += 1
+    return step - training.steps_done
+
+
+def evaluate_if_due(session: Session, training: Training) -> None:
+    """Evaluate where the plan says so: after the same optimizer steps in every cell."""
+    if not session.trial.evaluates_at(training.steps_done, WARMUP_MAX):
+        return
+    train_s = sum(session.laps.step_s)
+    found = Evaluation(step=training.steps_done, train_s=train_s, metrics=evaluate(training))
+    session.result.evaluations.append(found)
+
+
+def keep_series(session: Session, training: Training, timed_from: int) -> None:
+    """Read losses and norms back from the device into the result. Raises Diverged at the first that is not finite."""
+    outcomes = training.outcomes
+    loss = torch.stack([outcome.loss for outcome in outcomes]).double().tolist()
+    finite = [value if math.isfinite(value) else None for value in loss]
+    norms = [_norm(outcome.grad_norm) for outcome in outcomes]
+    session.result.series = {
+        "step": [float(number + 1) for number in range(len(outcomes))],
+        "timed": [float(number >= timed_from) for number in range(len(outcomes))],
+        "loss": finite,
+        "grad_norm": norms,
+        "lr": [outcome.lr for outcome in outcomes],
+        "step_s": list(session.laps.step_s),
+        "cpu_s": list(session.laps.cpu_s),
+    }
+    if training.scales:
+        session.result.series["loss_scale"] = list(training.scales)
+    if training.anywhere(None in finite):
+        step = finite.index(None) + 1 if None in finite else len(finite)
+        last = finite[step - 2] if step > 1 else None
+        raise Diverged(f"loss is not finite at step {step}; last finite loss {last}")
+
+
+def _norm(norm: torch.Tensor | None) -> float | None:
+    if norm is None:
+        return None
+    value = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    return value if math.isfinite(value) else None
+
+
+def skipped(initial: float, scales: list[float]) -> int:
+    """Steps that gradient scaling left out: those after which the scale had fallen."""
+    return sum(after < before for before, after in zip([initial, *scales], scales, strict=False))
+
+
+def session_monitors(job: Job) -> list[monitors.Monitor]:
+    """The monitors of this trial, one instance each for the whole trial."""
+    cached = _MONITORS.get(job.trial.id)
+    if cached is None:
+        cached = _MONITORS[job.trial.id] = [entry.function() for entry in monitors.registry.entries()]
+    return cached
+
+
+_MONITORS: dict[str, list[monitors.Monitor]] = {}

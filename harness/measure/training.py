@@ -1,0 +1,152 @@
+"""A training ready to step: model wrapped by a strategy, optimizer, schedule, scaler, data. Built from a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from harness.machine.device import Device, open_device
+from harness.measure.loop import Outcome, train_step
+from harness.measure.steady import WARMUP_MAX
+from harness.recipes.build import build_optimizer
+from harness.schema.trial import Trial
+from harness.strategies import Place, Wrapped
+from harness.strategies import registry as strategies
+from harness.strategies.precision import Precision, precisions
+from harness.strategies.techniques import techniques
+from harness.workloads import Workload
+from harness.workloads import registry as workloads
+from harness.workloads.order import micro_batches, sample_indices
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from harness.workloads import Batch
+
+DROPOUT_SEED_STRIDE = 1_000_003
+
+
+@dataclass
+class Training:
+    """Everything a step needs. `step()` trains the next one and keeps its outcome."""
+
+    trial: Trial
+    device: Device
+    place: Place
+    workload: Workload
+    plain: nn.Module
+    """the model as the workload built it (sharding may have replaced its parameters)"""
+    wrapped: Wrapped
+    precision: Precision
+    optimizer: Optimizer
+    schedule: LRScheduler
+    scaler: torch.amp.GradScaler
+    parameters: int
+    """trainable parameters of the whole model, counted before it was wrapped"""
+    expected: dict[str, Any] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
+    scales: list[float] = field(default_factory=list)
+    wants_grad_norm: bool = False
+
+    def __post_init__(self) -> None:
+        self.model = self.wrapped.model
+        self.sync = self.wrapped.sync
+        self._dtype = getattr(torch, self.precision.autocast) if self.precision.autocast else None
+        self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self._micro_batch = self.trial.micro_batch
+        if strategies[self.trial.strategy.name].facts.splits_micro_batch:
+            self._micro_batch *= self.trial.devices
+
+    @property
+    def steps_done(self) -> int:
+        """Optimizer steps trained so far."""
+        return len(self.outcomes)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context of the forward pass."""
+        return nullcontext() if self._dtype is None else torch.autocast(self.device.kind, dtype=self._dtype)
+
+    def batches(self, step: int) -> Iterator[Batch]:
+        """Yield this rank's micro-batches of a step (0-based), fetched one by one, on the device."""
+        samples = self.workload.train[0].shape[0]
+        indices = sample_indices(self.trial.seed, step, self.trial.global_batch, samples)
+        for part in micro_batches(indices, self.place.rank, self.place.world_size, self._micro_batch):
+            yield self.fetch(self.workload.train, torch.from_numpy(part))
+
+    def fetch(self, data: Batch, indices: torch.Tensor) -> Batch:
+        """The samples of these indices, on the device."""
+        target = self.device.torch_device
+        return tuple(tensor[indices].to(target, non_blocking=True) for tensor in data)
+
+    def clip(self) -> torch.Tensor | None:
+        """Clip the gradients as the recipe says; returns their L2 norm before, or None where nobody wants it."""
+        if self.trial.recipe.clips:
+            assert self.trial.recipe.clip is not None
+            self.scaler.unscale_(self.optimizer)
+            return nn.utils.clip_grad_norm_(self._trained, self.trial.recipe.clip)
+        if self.wants_grad_norm:
+            self.scaler.unscale_(self.optimizer)
+            return nn.utils.get_total_norm([p.grad for p in self._trained if p.grad is not None])
+        return None
+
+    def step(self, **options: Any) -> Outcome:
+        """Train the next optimizer step."""
+        outcome = train_step(self, self.batches(self.steps_done), 1 / self.trial.accumulation, **options)
+        self.outcomes.append(outcome)
+        if self.precision.scaling is not None:
+            self.scales.append(self.scaler.get_scale())
+        return outcome
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self.place.world_size > 1:
+            dist.barrier(device_ids=None if self.device.kind == "cpu" else [self.device.index])
+
+    def agreed(self, value: int) -> int:
+        """Rank 0's value, on every rank."""
+        return int(self._reduced(value if self.place.rank == 0 else 0))
+
+    def anywhere(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank."""
+        return self._reduced(int(flag)) > 0
+
+    def _reduced(self, value: int) -> int:
+        if self.place.world_size == 1:
+            return value
+        tensor = torch.tensor(value, dtype=torch.int64, device=self.device.torch_device)
+        dist.all_reduce(tensor)
+        return int(tensor.item())
+
+
+def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) -> Training:
+    """Seed → build → wrap. The same initial weights on every rank and device: they are drawn on the CPU."""
+    device = open_device(trial.device, local_rank)
+    device.activate()
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    workload: Workload = workloads[trial.workload.name].function(trial.size, **trial.workload.options)
+    torch.manual_seed(trial.seed)
+    model = workload.build()
+    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    model = model.to(device.torch_device)
+    place = Place(device, rank, world_size, trial.devices, workload.blocks)
+    expected: dict[str, Any] = {}
+    for technique in trial.techniques:
+        expected |= techniques[technique.name].function(model, place, **technique.options)
+    wrapped: Wrapped = strategies[trial.strategy.name].function(model, place, **trial.strategy.options)
+    precision: Precision = precisions[trial.precision.name].function(**trial.precision.options)
+    optimizer, schedule = build_optimizer(wrapped.model, trial.recipe, trial.horizon(WARMUP_MAX))
+    scaler = torch.amp.GradScaler(device.kind, enabled=precision.scaling is not None, **(precision.scaling or {}))
+    # Dropout masks must differ between ranks; initialisation and data order must not.
+    torch.manual_seed(trial.seed * DROPOUT_SEED_STRIDE + rank)
+    expected |= wrapped.expected | precision.expected
+    return Training(
+        trial, device, place, workload, model, wrapped, precision, optimizer, schedule, scaler, count, expected
+    )

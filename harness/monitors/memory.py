@@ -1,0 +1,85 @@
+"""Memory of tensors: the allocator's peaks on an accelerator; on CPU the bytes of live tensors, by kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.monitors import Monitor, register
+
+if TYPE_CHECKING:
+    from harness.measure.training import Training
+    from harness.schema.record import RankResult
+
+KINDS = {
+    "Parameter": "parameters",
+    "Sharded Param": "parameters",
+    "Unsharded Param": "parameters",
+    "Gradient": "gradients",
+    "Sharded Grad": "gradients",
+    "Unsharded Grad": "gradients",
+    "Optstate": "optimizer",
+    "OptState": "optimizer",
+    "Activation": "activations",
+}
+"""kind of PyTorch's trackers → our kind; all that is not named here is `other`"""
+KIND_NAMES = ("parameters", "gradients", "optimizer", "activations", "other")
+BYTES_BY_KIND = tuple(f"memory_{kind}_bytes" for kind in KIND_NAMES)
+
+
+@register("memory", metrics=("peak_allocated_bytes", "peak_reserved_bytes", *BYTES_BY_KIND))
+class Memory(Monitor):
+    """Peak bytes of tensors.
+
+    On an accelerator the caching allocator's own peaks over the window. CPU has no such allocator: there PyTorch's
+    memory tracker follows every tensor through two steps after the window (it slows them up to 16 times, so they
+    are never the timed ones), in the first round only, since these bytes are the same each time.
+    Source: https://docs.pytorch.org/docs/stable/accelerator.html
+    """
+
+    def window_begins(self, training: Training) -> None:
+        """Forget the allocator's peaks of building and warm-up."""
+        training.device.reset_peaks()
+
+    def window_ends(self, training: Training, result: RankResult) -> None:
+        """Read the allocator's peaks."""
+        result.metrics |= training.device.peaks()
+
+    def after(self, training: Training, result: RankResult) -> None:
+        """Follow every tensor through two steps, on CPU, in the first round."""
+        if training.device.kind == "cpu" and training.trial.repeat == 0:
+            result.metrics |= tracked_peak(training)
+
+
+def tracked_peak(training: Training) -> dict[str, float]:
+    """Bytes of tensors at their peak in a step, whole and by kind.
+
+    The first step under the tracker is not counted: gradients and buckets that were made before it are unknown to it.
+    """
+    from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
+    from torch.distributed._tools.mem_tracker import MemTracker
+    from torch.distributed.fsdp import FSDPModule
+
+    sharded = isinstance(training.model, FSDPModule)
+    tracker: Any = FSDPMemTracker(training.model, training.optimizer) if sharded else MemTracker()
+    if not sharded:
+        tracker.track_external(training.model, training.optimizer)
+
+    def forget_modules(part: str) -> None:
+        # The tracker refuses a second forward pass of a module (accumulation) until its module statistics are cleared.
+        if part == "backward":
+            tracker.reset_mod_stats()
+
+    with tracker:
+        training.step(mark=forget_modules)
+        training.step(mark=forget_modules)
+    snapshot = tracker.get_tracker_snapshot("peak")
+    by_kind = dict.fromkeys(BYTES_BY_KIND, 0.0)
+    total = 0.0
+    for kinds in snapshot.values():
+        for kind, size in kinds.items():
+            name = getattr(kind, "value", str(kind))
+            if name == "Total":
+                total += size
+            else:
+                by_kind[f"memory_{KINDS.get(name, 'other')}_bytes"] += size
+    return {"peak_allocated_bytes": total, **by_kind}

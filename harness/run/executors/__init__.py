@@ -1,0 +1,1 @@
+"""Executors: where a trial's processes are started. `local`: this machine, from a fork server."""

@@ -1,0 +1,161 @@
+"""Trials on this machine: fresh processes from the fork server, pinned to their share of the cores.
+
+The parent blocks while it waits, on the processes' sentinels; it would otherwise steal the core that it measures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.machine.inventory import Inventory
+from harness.measure import entry
+from harness.measure.job import Job, result_path
+from harness.run.executors.forkserver import start
+from harness.schema.errors import HarnessError
+from harness.schema.record import Phase, RankResult
+from harness.schema.trial import Trial
+
+PEER_GRACE_S = 5.0
+"""after one rank has failed the others may notice by themselves and say so; then they are ended"""
+STACKS_GRACE_S = 0.5
+STDERR_TAIL = 4000
+PREPARE_TIMEOUT_S = 600.0
+
+Ended = Literal["exit", "timeout", "interrupt"]
+
+
+@dataclass
+class Execution:
+    """How a trial's processes ended. ranks: what each left; seconds are wall, times since the epoch."""
+
+    ranks: list[RankResult]
+    ended: Ended
+    started_at: float
+    ended_at: float
+    load: tuple[float, float] = field(default=(0.0, 0.0))
+
+
+def probe() -> Inventory:
+    """What this machine has, as a child sees it. Raises HarnessError where the child cannot tell."""
+    return Inventory.model_validate(_ask(entry.probe, "what this machine has"))
+
+
+def prepare(name: str, size: str, options: dict[str, Any], plugins: Sequence[str]) -> dict[str, Any]:
+    """Cache a workload's data in a child; returns what is known of it (see measure/prepare)."""
+    asked = json.dumps({"name": name, "size": size, "options": options, "plugins": list(plugins)})
+    found: dict[str, Any] = _ask(entry.prepare, f"workload {name}/{size}", asked)
+    return found
+
+
+def _ask(function: Any, what: str, *arguments: str) -> Any:
+    folder = Path(tempfile.mkdtemp(prefix="dynamometer-"))
+    try:
+        answer = folder / "answer.json"
+        process = start(function, str(answer), *arguments)
+        process.join(PREPARE_TIMEOUT_S)
+        if not answer.exists():
+            process.kill()
+            raise HarnessError(f"a child process could not tell {what} (exit code {process.exitcode})")
+        return json.loads(answer.read_text())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def execute(trial: Trial, cores: Sequence[int]) -> Execution:
+    """Run a trial in fresh processes until all have ended, it times out, or the person interrupts."""
+    folder = Path(tempfile.mkdtemp(prefix="dynamometer-"))
+    started_at, load = time.time(), os.getloadavg()[0]
+    processes: list[ForkServerProcess] = []
+    ended: Ended = "exit"
+    try:
+        deadline = time.monotonic() + trial.timeout_s
+        for job in jobs(trial, cores, folder):
+            processes.append(start(entry.rank, job.model_dump_json()))
+        if not wait(processes, deadline):
+            ended = "timeout"
+    except KeyboardInterrupt:
+        ended = "interrupt"
+    finally:
+        end(processes, stacks=ended == "timeout")
+        ranks = [_left_behind(folder, rank, process) for rank, process in enumerate(processes)]
+        shutil.rmtree(folder, ignore_errors=True)
+    return Execution(ranks, ended, started_at, time.time(), (load, os.getloadavg()[0]))
+
+
+def jobs(trial: Trial, cores: Sequence[int], folder: Path) -> list[Job]:
+    """One order per rank. Which rank gets which share of the cores is drawn by the trial's id: no fixed slots."""
+    share = max(1, len(cores) // trial.device_slots)
+    shares = [list(cores[i * share : (i + 1) * share]) for i in range(trial.device_slots)]
+    random.Random(trial.id).shuffle(shares)
+    orders = []
+    for rank in range(trial.processes):
+        mine = sorted(core for part in shares[rank * trial.shares : (rank + 1) * trial.shares] for core in part)
+        orders.append(
+            Job(
+                trial=trial,
+                rank=rank,
+                local_rank=rank,
+                world_size=trial.processes,
+                folder=str(folder),
+                init=f"file://{folder}/rendezvous",
+                cores=mine,
+                threads=max(1, len(mine)),
+                started=time.monotonic(),
+            )
+        )
+    return orders
+
+
+def wait(processes: Sequence[ForkServerProcess], deadline: float) -> bool:
+    """Block until all have ended; False at the deadline. One failed rank shortens the deadline of its peers."""
+    alive = {process.sentinel: process for process in processes}
+    until = deadline
+    while alive:
+        ready = connection.wait(list(alive), max(0.0, until - time.monotonic()))
+        if not ready:
+            return until < deadline
+        for sentinel in ready:
+            assert isinstance(sentinel, int)
+            process = alive.pop(sentinel)
+            process.join()
+            if process.exitcode != 0:
+                until = min(until, time.monotonic() + PEER_GRACE_S)
+    return True
+
+
+def end(processes: Sequence[ForkServerProcess], stacks: bool) -> None:
+    """End what still runs; with `stacks` each process first writes its threads' stacks to its stderr."""
+    running = [process for process in processes if process.is_alive()]
+    if stacks and running:
+        for process in running:
+            if process.pid is not None:
+                os.kill(process.pid, signal.SIGUSR1)
+        time.sleep(STACKS_GRACE_S)
+    for process in running:
+        process.kill()
+    for process in processes:
+        process.join()
+
+
+def _left_behind(folder: Path, rank: int, process: ForkServerProcess) -> RankResult:
+    try:
+        result = RankResult.model_validate_json(result_path(folder, rank).read_text())
+    except (OSError, ValueError):
+        result = RankResult(rank=rank, phase=Phase.START)
+    stderr = folder / f"rank-{rank}.stderr"
+    tail = stderr.read_bytes()[-STDERR_TAIL:].decode(errors="replace") if stderr.exists() else ""
+    code = process.exitcode
+    name = signal.Signals(-code).name if code is not None and code < 0 else None
+    return result.model_copy(update={"exit_code": code, "signal": name, "stderr_tail": tail})

@@ -1,0 +1,163 @@
+"""One invocation of `harness run` or `harness rerun`: check everything, then carry it out, then close the folder."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.machine.inventory import Inventory
+from harness.run.conduct import Conductor, Event, Kept
+from harness.run.executors import local
+from harness.run.plan import Plan, make_plan
+from harness.run.spec import load_suite, parse_where, with_overrides
+from harness.run.store import RunFolder
+from harness.run.stored import stored_ok
+from harness.schema.errors import HarnessError
+from harness.schema.record import Record, RunInfo
+from harness.schema.registry import load_plugin
+from harness.schema.suite import Suite
+from harness.schema.trial import Plugin, Trial
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asked for."""
+
+    suite_file: Path
+    results: Path = Path("results")
+    plugins: tuple[Path, ...] = ()
+    where: tuple[str, ...] = ()
+    repeats: int | None = None
+    devices: int | None = None
+    resume: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Everything is checked, nothing is started or written."""
+
+    suite: Suite
+    plan: Plan
+    inventory: Inventory
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the records are, and whether the whole plan was carried out (False: interrupted)."""
+
+    folder: Path
+    finished: bool
+
+
+def ready(asked: Asked) -> Ready:
+    """Read and check suite, plug-ins, filters and machine. Raises InputError or HarnessError with every problem."""
+    plugins = tuple(Plugin(path=str(path.resolve()), sha256=load_plugin(path)) for path in asked.plugins)
+    where = parse_where(list(asked.where))
+    suite = with_overrides(load_suite(asked.suite_file), repeats=asked.repeats, devices=asked.devices)
+    inventory = local.probe()
+    return Ready(suite, make_plan(suite, inventory, where=where, plugins=plugins), inventory)
+
+
+def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> Outcome:
+    """Run the plan into a new run folder. Raises StoreError where the results cannot be kept, before any trial."""
+    plan, inventory = ready.plan, ready.inventory
+    info = RunInfo(
+        suite=ready.suite.model_dump(mode="json", exclude_unset=True),
+        suite_file=str(asked.suite_file),
+        question=ready.suite.question,
+        group_keys=list(plan.group_keys),
+        compared_keys=list(plan.compared_keys),
+        baseline=ready.suite.baseline.model_dump(mode="json", exclude_none=True),
+        workloads=_prepared(plan.trials),
+        machine_key=inventory.machine_key,
+        environment=inventory.environment,
+        planned=len(plan.trials) + len(plan.unsupported),
+        command=asked.command,
+        started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        harness_version=__version__,
+    )
+    folder = RunFolder.create(asked.results, info)
+    kept = stored_ok(asked.results, inventory.machine_key) if asked.resume else {}
+    return Outcome(folder.folder, _conducted(folder, inventory, plan, observe, kept))
+
+
+def carry_out_one(
+    record: Record, info: RunInfo, results: Path, observe: Callable[[Event], None]
+) -> tuple[Record, RunFolder]:
+    """Run one stored trial again, into a run folder of its own; returns the new record."""
+    trial = record.trial
+    for plugin in trial.plugins:
+        if load_plugin(Path(plugin.path)) != plugin.sha256:
+            raise HarnessError(f"plug-in {plugin.path} is not the file that trial {trial.id} ran with")
+    inventory = local.probe()
+    update = {"planned": 1, "machine_key": inventory.machine_key, "environment": inventory.environment}
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    update |= {"command": f"harness rerun {trial.id}", "started_at": now, "ended_at": None}
+    folder = RunFolder.create(results, info.model_copy(update=update))
+    latest: list[Record] = []
+
+    def watch(event: Event) -> None:
+        if event.record is not None:
+            latest.append(event.record)
+        observe(event)
+
+    alone = Plan(trials=[trial], unsupported=[], group_keys=info.group_keys, compared_keys=info.compared_keys)
+    finished = _conducted(folder, inventory, alone, watch, {})
+    if not finished or not latest:
+        raise HarnessError(f"trial {trial.id} was interrupted; what there is stands in {folder.folder}")
+    return latest[-1], folder
+
+
+def _conducted(
+    folder: RunFolder, inventory: Inventory, plan: Plan, observe: Callable[[Event], None], kept: Kept
+) -> bool:
+    conductor = Conductor(inventory, folder, lambda trial: local.execute(trial, inventory.cores), observe, kept)
+    finished = False
+    try:
+        with _terminated_is_interrupted():
+            finished = conductor.conduct(plan)
+    except KeyboardInterrupt:
+        finished = False
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    folder.finish(parent_cpu_s=usage.ru_utime + usage.ru_stime)
+    return finished
+
+
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM (a CI job cancelled, a batch system's time limit) ends a run as orderly as Ctrl-C does."""
+
+    def interrupt(_signal: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _prepared(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+    """Of each workload: what the page says of it. Its data are cached by this, before anything is timed."""
+    asked = {(trial.workload.label, trial.size): trial for trial in trials}
+    found = {}
+    for (label, size), trial in asked.items():
+        plugins = [plugin.path for plugin in trial.plugins]
+        found[f"{label}/{size}"] = local.prepare(trial.workload.name, size, trial.workload.options, plugins)
+    return found
+
+
+def command_line() -> str:
+    """The command as a person would type it again."""
+    import shlex
+
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
