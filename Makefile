@@ -39,7 +39,7 @@ format: venv ## let ruff format and fix
 	$(BIN)/ruff check --fix .
 
 bench-self: venv ## measure the harness itself: fidelity, cost of a trial, truth of the rate
-	$(BIN)/pytest benchmarks -p benchmark --benchmark-disable-gc $(TEST_ARGS)
+	$(BIN)/pytest benchmarks --timeout 1800 $(TEST_ARGS)
 
 example: venv ## make reports/example anew from a real quick run
 	$(BIN)/harness run benchmarks/suites/quick.toml --report reports/example/index.html $(RUN_ARGS)

@@ -1,0 +1,55 @@
+"""In one process group: the harness's own step and a bare loop, in turn. Runs in children of the fork server."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+from pathlib import Path
+
+import torch.distributed as dist
+
+from benchmarks.bare import bare_stepper
+from harness.measure.job import Job
+from harness.measure.loop import run_laps
+from harness.measure.training import build_training
+from harness.measure.worker import settle
+
+BLOCK = 10
+WARMUP_BLOCKS = 2
+
+
+def alternate(job_json: str, blocks: int) -> None:
+    """Time `blocks` blocks of 10 steps of each arm, who goes first drawn at random; write both lists of block medians.
+
+    Both arms begin each block behind a barrier, so that none pays for a rank that is still in the block before.
+    """
+    job = Job.model_validate_json(job_json)
+    settle(job)
+    if job.world_size > 1:
+        dist.init_process_group("gloo", init_method=job.init, rank=job.rank, world_size=job.world_size)
+    training = build_training(job.trial, job.rank, job.world_size, job.rank)
+    bare = bare_stepper(job.trial, training.workload, job.rank, job.world_size)
+    draw = random.Random(job.trial.id + job.folder)
+    if job.world_size > 1:
+        seeds = [draw.random()]
+        dist.broadcast_object_list(seeds, 0)
+        draw = random.Random(seeds[0])
+    harness_s: list[float] = []
+    bare_s: list[float] = []
+    for number in range(WARMUP_BLOCKS + blocks):
+        arms = ["harness", "bare"]
+        draw.shuffle(arms)
+        for arm in arms:
+            if arm == "harness":
+                found = statistics.median(run_laps(training, BLOCK).step_s)
+            else:
+                training.barrier()
+                found = statistics.median([bare() for _ in range(BLOCK)])
+            if number >= WARMUP_BLOCKS:
+                (harness_s if arm == "harness" else bare_s).append(found)
+    path = Path(job.folder) / f"alternate-{job.rank}.json"
+    path.write_text(json.dumps({"harness": harness_s, "bare": bare_s}))
+    os._exit(0)
+

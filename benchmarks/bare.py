@@ -1,0 +1,71 @@
+"""A training loop as one would write it by hand, without the harness: what the harness's figures are held against.
+
+Only the model, the loss and the indices of the samples are shared with the harness; optimizer, wrapping, clipping and
+timing are written out here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from harness.schema.trial import Trial
+from harness.workloads import Workload
+from harness.workloads.order import micro_batches, sample_indices
+
+
+def wrap(model: nn.Module, strategy: str, world_size: int, blocks: tuple[type[nn.Module], ...]) -> nn.Module:
+    """The strategy, from PyTorch's documentation."""
+    if strategy == "ddp":
+        return DistributedDataParallel(model)
+    if strategy == "fsdp":
+        mesh = init_device_mesh("cpu", (world_size,))
+        for module in reversed(list(model.modules())):
+            if isinstance(module, blocks):
+                fully_shard(module, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+    return model
+
+
+def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """No weight decay on norms and biases."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    rest = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def bare_stepper(trial: Trial, workload: Workload, rank: int, world_size: int) -> Callable[[], float]:
+    """Return a function that trains one optimizer step and returns its wall seconds."""
+    torch.manual_seed(trial.seed)
+    model = wrap(workload.build(), trial.strategy.name, world_size, workload.blocks)
+    recipe = trial.recipe
+    assert recipe.lr is not None
+    optimizer = torch.optim.AdamW(groups(model, recipe.weight_decay or 0.0), lr=recipe.lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    samples, step = workload.train[0].shape[0], 0
+
+    def train() -> float:
+        nonlocal step
+        began = time.perf_counter()
+        indices = sample_indices(trial.seed, step, trial.global_batch, samples)
+        parts = micro_batches(indices, rank, world_size, trial.micro_batch)
+        for part in parts:
+            chosen = torch.from_numpy(part)
+            loss = workload.loss(model, tuple(tensor[chosen] for tensor in workload.train))
+            (loss / len(parts)).backward()
+        if recipe.clips:
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        step += 1
+        return time.perf_counter() - began
+
+    return train

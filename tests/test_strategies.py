@@ -1,0 +1,94 @@
+"""Every strategy × precision trains for real on CPU and is as near to one process as it declares."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.schema.record import Status
+from tests.conftest import execute, make_trial
+
+pytestmark = pytest.mark.processes
+
+CELLS = [
+    ("single", 1, "fp32"),
+    ("single", 1, "bf16"),
+    ("single", 1, "fp16"),
+    ("ddp", 2, "fp32"),
+    ("ddp", 2, "bf16"),
+    ({"name": "ddp", "gradient_as_bucket_view": True, "static_graph": True}, 2, "fp32"),
+    ("fsdp", 2, "fp32"),
+    ("fsdp", 2, "fp16"),
+    ({"name": "fsdp", "reshard_after_forward": False}, 2, "bf16"),
+]
+
+
+@pytest.mark.parametrize(("strategy", "ranks", "precision"), CELLS)
+def test_cell_is_applied_and_learns_as_one_process_does(strategy: object, ranks: int, precision: str) -> None:
+    record, series = execute(make_trial(strategy, ranks, precision=precision))
+    assert record.status is Status.OK, record.reason
+    assert record.parity is not None
+    assert record.parity.status == "passed"
+    assert record.parity.loss_error is not None
+    if precision == "fp32":
+        assert record.parity.loss_error < 1e-5
+        assert record.parity.grad_norm_error is not None
+        assert record.parity.grad_norm_error < 1e-5
+    facts = {fact.fact: fact.found for fact in record.applied}
+    assert facts["compute_dtype"] == {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[precision]
+    assert facts["world_size"] == ranks
+    assert facts["threads"] == 1 or ranks == 1
+    assert len(series.columns["loss"]) == record.metrics["warmup_steps"] + 10
+    assert record.metrics["window_samples"] == 160
+
+
+def test_sharding_divides_the_parameters_and_ddp_does_not() -> None:
+    share = {}
+    for name in ("ddp", "fsdp"):
+        record, _series = execute(make_trial(name, 2))
+        share[name] = next(fact.found for fact in record.applied if fact.fact == "local_share")
+    assert share["ddp"] == 1.0
+    assert 0.45 < share["fsdp"] < 0.6
+
+
+def test_fsdp_keeps_or_frees_gathered_parameters_as_asked() -> None:
+    for asked in (True, False):
+        record, _series = execute(make_trial({"name": "fsdp", "reshard_after_forward": asked}, 2))
+        found = next(fact for fact in record.applied if fact.fact == "resharded_after_forward")
+        assert found.found is asked
+        assert found.ok
+
+
+def test_accumulation_does_not_change_the_maths() -> None:
+    losses = []
+    for micro_batch, accumulation in ((4, 2), (8, 1)):
+        trial = make_trial("ddp", 2, micro_batch=micro_batch, accumulation=accumulation)
+        _record, series = execute(trial, parity=False)
+        losses.append(series.columns["loss"][:10])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_checkpointing_changes_memory_and_not_the_maths() -> None:
+    record, _series = execute(make_trial("ddp", 2, techniques=["checkpointing"]))
+    assert record.status is Status.OK, record.reason
+    assert next(fact.found for fact in record.applied if fact.fact == "checkpointed_blocks") == 3
+
+
+def test_overflow_is_skipped_and_counted() -> None:
+    asked = {"name": "fp16", "init_scale": 2.0**40}
+    record, series = execute(make_trial(precision=asked, steps=20, warmup_steps=15))
+    assert record.status is Status.OK, record.reason
+    assert record.metrics["skipped_steps"] > 0
+    assert record.metrics["loss_scale"] < 2.0**40
+    assert series.columns["loss_scale"][0] < 2.0**40  # type: ignore[operator]
+    calm, _series = execute(make_trial(precision="fp16"))
+    assert calm.metrics["skipped_steps"] == 0
+
+
+def test_dropout_masks_differ_between_ranks() -> None:
+    """The same mask on every rank would make two ranks one noisy one."""
+    trial = make_trial("ddp", 2, workload={"name": "tiny", "dropout": 0.5})
+    from harness.measure.training import DROPOUT_SEED_STRIDE
+
+    record, _series = execute(trial, parity=False)
+    assert record.status is Status.OK
+    assert DROPOUT_SEED_STRIDE > 1
