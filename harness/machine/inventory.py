@@ -17,6 +17,8 @@ class Inventory(BaseModel):
     cores: list[int] = [0]
     slow_precisions: dict[str, str] = {}
     """precision → why it is emulated on the CPU here (slow, not wrong)"""
+    unsupported_precisions: dict[str, dict[str, str]] = {}
+    """kind of device → precision → why autocast to it does not work there"""
     environment: dict[str, object] = {}
     """fingerprint: everything that may decide speed or explain a number"""
     machine_key: str = ""
