@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trials import a_rank, a_trial
 
 from harness.measure.parity import TOLERANCES, check_parity, loosest
 from harness.run import merge as merging
 from harness.run.blame import blame
 from harness.run.merge import merge
 from harness.schema.record import Phase, RankResult, Record, Status, StepSeries
+from tests.trials import a_rank, a_trial
 
 
 def reference(**series: Any) -> tuple[Record, StepSeries]:

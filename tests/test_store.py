@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from trials import a_record, a_run_info, a_series, a_trial
 
 from harness.run import series_file, store
 from harness.run.store import RunFolder, append_line
 from harness.run.stored import find_record, find_runs, past_seconds, read_run, stored_ok
 from harness.schema.errors import StoreError
 from harness.schema.record import Status
+from tests.trials import a_record, a_run_info, a_series, a_trial
 
 
 def written(results: Path, records: int = 3, **info: object) -> RunFolder:

@@ -1,0 +1,223 @@
+"""The plan: a suite and a machine in, trials in the order of execution out. Pure: nothing is started or read.
+
+Order: repeat outermost, then seed; within such a round the cells are shuffled, so that drift of the machine hits all
+cells alike. The shuffle depends on the suite and the round only: the same plan again is the same order.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.machine.inventory import Inventory
+from harness.run.cells import Cell, Where, cells_of, filtered, keys_of, matches, obstacle, spread
+from harness.schema.errors import InputError, Problem
+from harness.schema.suite import Choice, Suite
+from harness.schema.trial import Plugin, Trial, content_hash
+from harness.strategies import registry as strategies
+
+CPU_SHARES = 2
+"""Devices that `auto` stands for on CPU: the fewest on which parallel strategies differ from one process."""
+TRIAL_S = 5.0
+"""A guess of a trial's seconds where nothing like it was ever run here."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be executed. unsupported: one trial per cell that cannot run here, with the reason.
+
+    group_keys, compared_keys: see `cells.Keys`; baseline: the compared keys' values; baseline_cells: content hashes
+    of the cells that have them.
+    """
+
+    trials: list[Trial]
+    unsupported: list[tuple[Trial, str]] = field(default_factory=list)
+    group_keys: Sequence[str] = ()
+    compared_keys: Sequence[str] = ()
+    baseline: dict[str, Any] = field(default_factory=dict)
+    baseline_cells: Sequence[str] = ()
+
+
+def make_plan(
+    suite: Suite,
+    inventory: Inventory,
+    *,
+    where: Where = (),
+    plugins: Sequence[Plugin] = (),
+    file: str = "suite",
+) -> Plan:
+    """Expand the suite for this machine.
+
+    where: filters of `parse_where`; plugins: files whose registrations the trials need; file: named in errors.
+    Raises InputError with every problem: devices the machine does not have, a filter no cell fits.
+    """
+    cells = filtered(cells_of(suite), where)
+    if problems := _more_than_there_is(cells, inventory, file):
+        raise InputError(problems)
+    keys = keys_of(suite)
+    possible: list[Trial] = []
+    unsupported: list[tuple[Trial, str]] = []
+    baseline_cells: dict[str, None] = {}
+    for cell in cells:
+        trial, reason = _trial(cell, suite, inventory, tuple(plugins))
+        if reason is None:
+            possible.append(trial)
+        else:
+            unsupported.append((trial, reason))
+        if matches(cell, keys.baseline):
+            baseline_cells[trial.cell] = None
+    return Plan(
+        trials=_ordered(possible, suite),
+        unsupported=unsupported,
+        group_keys=keys.group,
+        compared_keys=keys.compared,
+        baseline=keys.baseline.model_dump(mode="json", exclude_none=True),
+        baseline_cells=tuple(baseline_cells),
+    )
+
+
+def _ordered(trials: Sequence[Trial], suite: Suite) -> list[Trial]:
+    trials = list({trial.cell: trial for trial in trials}.values())
+    suite_hash = content_hash(suite.model_dump(mode="json"))
+    ordered = []
+    for repeat in range(suite.budget.repeats):
+        for seed in dict.fromkeys(suite.budget.seeds):
+            round_ = [trial.model_copy(update={"repeat": repeat, "seed": seed}) for trial in trials]
+            random.Random(f"{suite_hash} {repeat} {seed}").shuffle(round_)
+            ordered += round_
+    return ordered
+
+
+def _trial(cell: Cell, suite: Suite, inventory: Inventory, plugins: tuple[Plugin, ...]) -> tuple[Trial, str | None]:
+    """The cell's first trial, and why it cannot run on this machine (None: it can)."""
+    kind, count = inventory.kind(cell.device), _count(cell, inventory)
+    facts = strategies[cell.strategy.name].facts
+    reason = _reason(cell, kind, count, inventory)
+    used = spread(cell, count)
+    trial = Trial(
+        **{key: getattr(cell, key) for key in COPIED},
+        accumulation=max(1, cell.global_batch // (cell.micro_batch * used)),
+        parity_steps=suite.budget.parity_steps,
+        device=kind,
+        devices=used,
+        processes=count if facts.processes == "per_device" else 1,
+        shares=facts.shares(count, **cell.strategy.options) if facts.shares and kind == "cpu" else 1,
+        device_slots=count,
+        plugins=plugins,
+        seed=suite.budget.seeds[0],
+        repeat=0,
+        timeout_s=suite.budget.trial_timeout_s,
+    )
+    return trial, reason
+
+
+COPIED = (
+    "workload",
+    "size",
+    "strategy",
+    "precision",
+    "techniques",
+    "recipe",
+    "global_batch",
+    "micro_batch",
+    "steps",
+    "warmup_steps",
+    "eval_every",
+)
+"""Keys that a trial takes from its cell as they are."""
+
+
+def _count(cell: Cell, inventory: Inventory) -> int:
+    """Devices of the cell. auto: as many as there are (on CPU two shares) whose micro-batches divide the batch."""
+    if isinstance(cell.devices, int):
+        return cell.devices
+    kind = inventory.kind(cell.device)
+    fitting = (
+        count for count in range(_most(kind, inventory), 1, -1) if cell.global_batch % (cell.micro_batch * count) == 0
+    )
+    return next(fitting, 1)
+
+
+def _most(kind: str, inventory: Inventory) -> int:
+    """The most devices that `auto` stands for."""
+    return min(CPU_SHARES, inventory.count(kind)) if kind == "cpu" else inventory.count(kind)
+
+
+def _reason(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | None:
+    facts = strategies[cell.strategy.name].facts
+    if kind == "cpu" and facts.accelerator_only:
+        return facts.accelerator_only
+    if why := inventory.unsupported_precisions.get(kind, {}).get(cell.precision.name):
+        return f"{cell.precision.name} on {kind}: {why}"
+    least, most = facts.min_devices, _most(kind, inventory)
+    if cell.devices == "auto" and count < least <= inventory.count(kind):
+        if most < least:
+            return f"{cell.strategy.name} needs at least {least} devices; devices = 'auto' stands for {most} on CPU"
+        return (
+            f"{cell.strategy.name} needs at least {least} devices, and micro_batch {cell.micro_batch} times "
+            f"{least} to {most} of them does not divide global_batch {cell.global_batch}"
+        )
+    return obstacle(cell, count)
+
+
+def _more_than_there_is(cells: Sequence[Cell], inventory: Inventory, file: str) -> list[Problem]:
+    """Devices that cells name and the machine does not have."""
+    problems: dict[Problem, None] = {}
+    for cell in cells:
+        kind = inventory.kind(cell.device)
+        there = inventory.count(kind)
+        if there == 0:
+            usable = ", ".join(dict.fromkeys(["auto", "cpu", inventory.accelerator or "cpu"]))
+            expected = f"one of {usable}: this machine has no device of kind {kind}"
+            problems[Problem(file, "device", kind, expected)] = None
+        elif isinstance(cell.devices, int) and cell.devices > there:
+            what = "cores that this process may use" if kind == "cpu" else f"{kind} devices"
+            expected = f"at most {there}: this machine has {there} {what}"
+            problems[Problem(file, "devices", cell.devices, expected)] = None
+    return list(problems)
+
+
+def reference_trial(trial: Trial) -> Trial:
+    """The execution that the trial's first steps are compared with: one process in fp32, nothing else changed.
+
+    `steps` and `warmup_steps` stay as they are although only `parity_steps` steps are trained: the learning-rate
+    schedule is laid over them. `micro_batch` stays too: BatchNorm sees the same groups of samples.
+    """
+    return trial.model_copy(
+        update={
+            "kind": "reference",
+            "strategy": Choice(name="single"),
+            "precision": Choice(name="fp32"),
+            "techniques": (),
+            "accumulation": trial.global_batch // trial.micro_batch,
+            "eval_every": 0,
+            "devices": 1,
+            "processes": 1,
+            "shares": 1,
+            "device_slots": 1,
+            "repeat": 0,
+        }
+    )
+
+
+def parity_key(trial: Trial) -> str:
+    """Equal for trials that share a reference."""
+    return reference_trial(trial).id
+
+
+def estimate_s(plan: Plan, past: Mapping[str, float]) -> tuple[float, str]:
+    """Seconds the plan will take, and what that goes by in words.
+
+    past: by cell, seconds of an earlier trial on this machine; other cells take the mean of those, or a guess.
+    """
+    known = [past[trial.cell] for trial in plan.trials if trial.cell in past]
+    otherwise = sum(known) / len(known) if known else TRIAL_S
+    references = len({parity_key(trial) for trial in plan.trials})
+    seconds = sum(past.get(trial.cell, otherwise) for trial in plan.trials) + references * min(otherwise, TRIAL_S)
+    cells = {trial.cell for trial in plan.trials}
+    ran = len(cells & past.keys())
+    if ran == 0:
+        return seconds, f"a guess of {TRIAL_S:g} s a trial: none of these cells has run here yet"
+    return seconds, f"from earlier trials of {ran} of {len(cells)} cells on this machine"
