@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from harness.strategies import Place, Wrapped, register
 
@@ -42,5 +42,14 @@ def ddp(
         gradient_as_bucket_view=gradient_as_bucket_view,
         static_graph=static_graph,
     )
+    learned = not static_graph
+
+    def sync(last: bool) -> AbstractContextManager[Any]:
+        nonlocal learned
+        # A static graph is learned in the first backward pass, which has to communicate.
+        local = learned and not last
+        learned = True
+        return wrapped.no_sync() if local else nullcontext()
+
     expected = {"wrapper": "DistributedDataParallel", "world_size": place.world_size, "sharded": False}
-    return Wrapped(wrapped, lambda last: nullcontext() if last else wrapped.no_sync(), expected)
+    return Wrapped(wrapped, sync, expected)

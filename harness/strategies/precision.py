@@ -11,7 +11,7 @@ from harness.strategies import Equivalence
 
 @dataclass(frozen=True)
 class PrecisionFacts:
-    """What planning must know of a precision. emulated_without: CPU capability without which it is slow, not wrong."""
+    """What planning must know of a precision."""
 
     equivalence: Equivalence = "exact"
     source: str = ""
@@ -19,7 +19,7 @@ class PrecisionFacts:
 
 @dataclass(frozen=True)
 class Precision:
-    """autocast: name of torch's dtype or None; scaling: options of the gradient scaler or None; expected: live facts."""
+    """autocast: name of torch's dtype or None; scaling: options of the gradient scaler or None; expected: facts."""
 
     autocast: str | None = None
     scaling: dict[str, Any] | None = None

@@ -1,0 +1,43 @@
+"""A recipe put together: parameter groups, optimizer, learning-rate schedule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.recipes import optimizers, schedules
+from harness.schema.suite import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe, total_steps: int) -> tuple[Optimizer, LRScheduler]:
+    """Optimizer over the model's trainable parameters and a schedule that is stepped once per optimizer step.
+
+    model: as the strategy left it, since sharding replaces parameters; recipe: complete; total_steps: what the
+    schedule is laid over.
+    """
+    from torch.optim.lr_scheduler import LambdaLR
+
+    assert recipe.optimizer is not None
+    assert recipe.schedule is not None
+    assert recipe.lr is not None
+    chosen = optimizers.registry[recipe.optimizer.name].function
+    groups = decay_groups(model, recipe.weight_decay or 0.0)
+    optimizer: Optimizer = chosen(groups, recipe.lr, **recipe.optimizer.options)
+    multiplier = schedules.registry[recipe.schedule.name].function(total_steps, **recipe.schedule.options)
+    return optimizer, LambdaLR(optimizer, multiplier)
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two parameter groups: weight decay for matrices and kernels (two dimensions or more), none for norms and biases.
+
+    A sharded parameter has the dimensions of the whole one. Empty groups are left out.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in trained if parameter.ndim >= 2]
+    rest = [parameter for parameter in trained if parameter.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]

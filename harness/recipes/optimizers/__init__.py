@@ -1,0 +1,21 @@
+"""Optimizers: parameter groups and a learning rate in, a `torch.optim.Optimizer` out. One file each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.schema.registry import Registry
+
+
+@dataclass(frozen=True)
+class OptimizerFacts:
+    """What planning and the page must know of an optimizer. state_per_parameter: numbers kept beside each one."""
+
+    state_per_parameter: int = 0
+    source: str = ""
+
+
+registry: Registry[OptimizerFacts] = Registry(
+    "optimizer", "harness.recipes.optimizers", OptimizerFacts, "harness.optimizers"
+)
+register = registry.register
