@@ -37,9 +37,9 @@ class Option:
     default: Any
 
     def problem(self, value: object, where: str, key: str) -> Problem | None:
-        """What is wrong with `value` for this option, or None."""
+        """What is wrong with `value` for this option, or None. An integer fits a float; a text never fits a number."""
         try:
-            TypeAdapter(self.annotation, config=ConfigDict(strict=False)).validate_python(value)
+            TypeAdapter(self.annotation, config=ConfigDict(strict=True)).validate_python(value)
         except ValidationError as error:
             return Problem(where, key, value, error.errors()[0]["msg"].removeprefix("Input should be "))
         return None
@@ -66,6 +66,9 @@ class Entry(Generic[Facts]):
                 problems.append(Problem(where, f"{key}.{name}", value, expected, nearest(name, self.options)))
             elif wrong := option.problem(value, where, f"{key}.{name}"):
                 problems.append(wrong)
+        for name, option in self.options.items():
+            if option.default is REQUIRED and name not in options:
+                problems.append(Problem(where, f"{key}.{name}", None, f"a value: {self.name} has no default for it"))
         return problems
 
 

@@ -55,7 +55,7 @@ def _text(value: Scalar) -> str:
 
 
 def _one_or_more(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) else [value]
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 Choices = Annotated[tuple[Choice, ...], BeforeValidator(_one_or_more)]
