@@ -50,16 +50,13 @@ def test_samples_of_one_rank_only_would_be_seen() -> None:
 
 @pytest.mark.parametrize("mebibytes", [64, 256])
 def test_peak_of_a_known_allocation(mebibytes: int) -> None:
-    """ones, its product and the square's result: three tensors of the known size at the peak."""
+    """The forward pass keeps one tensor of the known size for the backward pass."""
     asked = make_trial(
         workload={"name": "hoarder", "mebibytes": mebibytes}, global_batch=4, accumulation=1, steps=1, warmup_steps=5
     )
     record, _series = execute(asked, parity=False)
     assert record.status is Status.OK, record.reason
-    tensors = record.metrics["peak_allocated_bytes"] / (mebibytes * 2**20)
-    assert tensors == pytest.approx(round(tensors), rel=0.05)
-    assert round(tensors) == KNOWN_TENSORS
-    assert record.metrics["peak_rss_bytes"] > (KNOWN_TENSORS - 1) * mebibytes * 2**20
-
-
-KNOWN_TENSORS = 3
+    assert record.metrics["peak_allocated_bytes"] == pytest.approx(mebibytes * 2**20, rel=0.05)
+    assert record.metrics["peak_rss_bytes"] > mebibytes * 2**20
+    kinds = [value for name, value in record.metrics.items() if name.startswith("memory_")]
+    assert sum(kinds) == pytest.approx(record.metrics["peak_allocated_bytes"], rel=0.02)

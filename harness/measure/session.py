@@ -82,8 +82,7 @@ def measure(job: Job, result: RankResult) -> None:
     if job.trial.kind == "measure":
         window(session, training)
         with session.phase(Phase.EXTRA):
-            for monitor in session_monitors(job):
-                monitor.after(training, result)
+            extras(session, training)
     result.metrics["harness_cpu_s"] = time.process_time() - session.off_clock_cpu_s
     result.facts["training_wall_s"] = session.training_wall_s
     result.phase = Phase.DONE
@@ -161,6 +160,17 @@ def window(session: Session, training: Training) -> None:
         result.metrics["loss_scale"] = training.scales[-1]
         initial = float(training.precision.scaling["init_scale"])
         result.metrics["skipped_steps"] = float(skipped(initial, training.scales))
+
+
+def extras(session: Session, training: Training) -> None:
+    """Steps that monitors need for themselves. One that fails costs its own figures, never those of the window."""
+    for monitor in session_monitors(session.job):
+        try:
+            monitor.after(training, session.result)
+        except Exception as error:
+            absent = session.result.facts.setdefault("absent", {})
+            absent[type(monitor).__name__.lower()] = f"{type(error).__name__}: {error}"
+            return
 
 
 def next_pause(training: Training, last: int) -> int:

@@ -59,7 +59,7 @@ def blame(ranks: Sequence[RankResult], expected: int, ended: Ended = "exit", tim
     if missing:
         names = ", ".join(str(rank) for rank in missing)
         return Blame(Status.CRASHED, f"rank {names} left no result", _earliest(ranks), missing[0])
-    return Blame(Status.OK, None, Phase.DONE)
+    return Blame(Status.OK, None, _earliest(ranks))
 
 
 def _culprit(ranks: Sequence[RankResult], ended: Ended) -> RankResult | None:

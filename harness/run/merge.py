@@ -96,7 +96,7 @@ def judged(
     if wrong := [f"{fact.fact}: asked {fact.asked}, found {fact.found}" for fact in applied if not fact.ok]:
         return Blame(Status.NOT_APPLIED, "; ".join(wrong), Phase.APPLIED)
     if missing:
-        return Blame(Status.CRASHED, f"ended without figures: {', '.join(missing)}", Phase.DONE)
+        return Blame(Status.CRASHED, f"ended without figures: {', '.join(missing)}", found.phase)
     if parity and parity.status == "failed":
         return Blame(Status.PARITY_FAILED, parity.reason, Phase.PARITY)
     return found

@@ -88,8 +88,8 @@ def execute(trial: Trial, cores: Sequence[int]) -> Execution:
     except KeyboardInterrupt:
         ended = "interrupt"
     finally:
-        end(processes, stacks=ended == "timeout")
-        ranks = [_left_behind(folder, rank, process) for rank, process in enumerate(processes)]
+        killed = end(processes, stacks=ended == "timeout")
+        ranks = [_left_behind(folder, rank, process, process in killed) for rank, process in enumerate(processes)]
         shutil.rmtree(folder, ignore_errors=True)
     return Execution(ranks, ended, started_at, time.time(), (load, os.getloadavg()[0]))
 
@@ -135,8 +135,8 @@ def wait(processes: Sequence[ForkServerProcess], deadline: float) -> bool:
     return True
 
 
-def end(processes: Sequence[ForkServerProcess], stacks: bool) -> None:
-    """End what still runs; with `stacks` each process first writes its threads' stacks to its stderr."""
+def end(processes: Sequence[ForkServerProcess], stacks: bool) -> list[ForkServerProcess]:
+    """End what still runs and return it; with `stacks` each process first writes its threads' stacks to its stderr."""
     running = [process for process in processes if process.is_alive()]
     if stacks and running:
         for process in running:
@@ -147,9 +147,10 @@ def end(processes: Sequence[ForkServerProcess], stacks: bool) -> None:
         process.kill()
     for process in processes:
         process.join()
+    return running
 
 
-def _left_behind(folder: Path, rank: int, process: ForkServerProcess) -> RankResult:
+def _left_behind(folder: Path, rank: int, process: ForkServerProcess, killed: bool) -> RankResult:
     try:
         result = RankResult.model_validate_json(result_path(folder, rank).read_text())
     except (OSError, ValueError):
@@ -158,4 +159,5 @@ def _left_behind(folder: Path, rank: int, process: ForkServerProcess) -> RankRes
     tail = stderr.read_bytes()[-STDERR_TAIL:].decode(errors="replace") if stderr.exists() else ""
     code = process.exitcode
     name = signal.Signals(-code).name if code is not None and code < 0 else None
-    return result.model_copy(update={"exit_code": code, "signal": name, "stderr_tail": tail})
+    facts = result.facts | ({"ended_by": "executor"} if killed else {})
+    return result.model_copy(update={"exit_code": code, "signal": name, "stderr_tail": tail, "facts": facts})
