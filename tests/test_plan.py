@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.machine.inventory import Inventory
-from harness.run.cells import parse_where
 from harness.run.plan import Plan, estimate_s, make_plan, parity_key, reference_trial
+from harness.run.where import parse_where
 from harness.schema.errors import InputError, UnknownName
 from harness.schema.suite import Suite
 from harness.schema.trial import Plugin

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.recipes.optimizers import registry as optimizers
 from harness.recipes.schedules import registry as schedules
-from harness.schema.errors import InputError, Problem, nearest
+from harness.schema.errors import InputError, Problem
 from harness.schema.registry import Registry
 from harness.schema.suite import AXES, Choice, Device, Recipe, Settings, Suite
 from harness.strategies import registry as strategies
@@ -29,6 +29,9 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "schedule": schedules,
 }
 """Where the names of a suite are looked up, by key."""
+
+Sources = dict[str, tuple[str | int, ...]]
+"""Key of a cell → where its value stands in the suite, as a path."""
 
 
 class Cell(Settings):
@@ -53,20 +56,37 @@ def cells_of(suite: Suite) -> list[Cell]:
 
 
 def given_cells(suite: Suite) -> list[Settings]:
-    """The cells as far as the suite gives them, `exclude` applied.
+    """The cells as far as the suite gives them, `exclude` applied (see `sourced_cells`)."""
+    return [cell for cell, _sources in sourced_cells(suite)]
+
+
+def sourced_cells(suite: Suite) -> list[tuple[Settings, Sources]]:
+    """The cells as far as the suite gives them, each with the paths of its values in the suite, `exclude` applied.
 
     With neither cases nor a grid the one cell is `fixed`; where there are only includes, they are all there is.
     """
+    fixed = (suite.fixed, _sources(suite.fixed, "fixed"))
     axes = {key: values for key, values in suite.grid if values is not None}
-    cells = []
+    cases = [_laid(fixed, case, "case", number) for number, case in enumerate(suite.case)]
+    cells: list[tuple[Settings, Sources]] = []
     if axes or suite.case or not suite.include:
-        for case in suite.case or [Settings()]:
-            base = over(suite.fixed, case)
-            for values in itertools.product(*axes.values()):
-                cells.append(base.model_copy(update=dict(zip(axes, values, strict=True))))
+        for base, sources in cases or [fixed]:
+            for chosen in itertools.product(*(enumerate(values) for values in axes.values())):
+                points = dict(zip(axes, chosen, strict=True))
+                cell = base.model_copy(update={key: value for key, (_number, value) in points.items()})
+                paths: Sources = {key: ("grid", key, number) for key, (number, _value) in points.items()}
+                cells.append((cell, sources | paths))
     if suite.exclude:
-        cells = [cell for cell in cells if not any(matches(fill(cell), pattern) for pattern in suite.exclude)]
-    return cells + [over(suite.fixed, cell) for cell in suite.include]
+        cells = [each for each in cells if not any(matches(fill(each[0]), pattern) for pattern in suite.exclude)]
+    return cells + [_laid(fixed, cell, "include", number) for number, cell in enumerate(suite.include)]
+
+
+def _laid(below: tuple[Settings, Sources], above: Settings, table: str, number: int) -> tuple[Settings, Sources]:
+    return over(below[0], above), below[1] | _sources(above, table, number)
+
+
+def _sources(settings: Settings, *prefix: str | int) -> Sources:
+    return {key: (*prefix, key) for key, value in settings if value is not None}
 
 
 def over(below: Settings, above: Settings) -> Settings:
@@ -185,66 +205,3 @@ def keys_of(suite: Suite) -> Keys:
 
 def _stated(settings: Iterable[tuple[str, Any]]) -> list[str]:
     return [key for key, value in settings if value is not None]
-
-
-# --where
-
-Where = Sequence[tuple[str, str]]
-
-
-def parse_where(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """`["strategy=ddp"]` → `(("strategy", "ddp"),)`. Raises InputError with every filter that is wrong.
-
-    Keys are those of a cell; `recipe.lr` and the like reach into a recipe.
-    """
-    known = [*AXES, *(f"recipe.{key}" for key in Recipe.model_fields)]
-    problems, filters = [], []
-    for text in texts:
-        key, separator, value = text.partition("=")
-        key = key.strip()
-        if not separator:
-            problems.append(Problem("--where", "", text, "KEY=VALUE, for example strategy=ddp"))
-        elif key not in known:
-            problems.append(Problem("--where", "", key, f"one of {', '.join(known)}", nearest(key, known)))
-        else:
-            filters.append((key, value.strip()))
-    if problems:
-        raise InputError(problems)
-    return tuple(filters)
-
-
-def filtered(cells: Sequence[Cell], where: Where) -> list[Cell]:
-    """Cells that fit: of filters with the same key any, of different keys all.
-
-    A registered name fits with any options; its label fits exactly. Raises InputError where a value fits no cell.
-    """
-    problems = []
-    for key, value in where:
-        values = sorted({text for cell in cells for text in _texts(cell, key)})
-        if value not in values:
-            problems.append(Problem("--where", key, value, f"one of {', '.join(values)}", nearest(value, values)))
-    if problems:
-        raise InputError(problems)
-    wanted: dict[str, set[str]] = {}
-    for key, value in where:
-        wanted.setdefault(key, set()).add(value)
-    kept = [cell for cell in cells if all(wanted[key] & set(_texts(cell, key)) for key in wanted)]
-    if not kept:
-        found = " ".join(f"{key}={value}" for key, value in where)
-        raise InputError([Problem("--where", "", found, "a combination that at least one cell has")])
-    return kept
-
-
-def _texts(cell: Cell, key: str) -> list[str]:
-    """The texts by which a filter may name the cell's value."""
-    value: Any = cell
-    for name in key.split("."):
-        value = getattr(value, name)
-    if isinstance(value, Choice):
-        return [value.name, value.label]
-    if isinstance(value, tuple):
-        each = [text for choice in value for text in (choice.name, choice.label)]
-        return [*each, "+".join(choice.label for choice in value) or "none"]
-    if isinstance(value, Recipe):
-        return [value.label]
-    return [f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)]

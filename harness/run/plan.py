@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.machine.inventory import Inventory
-from harness.run.cells import Cell, Where, cells_of, filtered, keys_of, matches, obstacle, spread
+from harness.run.cells import Cell, cells_of, keys_of, matches, obstacle, spread
+from harness.run.where import Where, filtered
 from harness.schema.errors import InputError, Problem
 from harness.schema.suite import Choice, Suite
 from harness.schema.trial import Plugin, Trial, content_hash

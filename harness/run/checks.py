@@ -1,0 +1,218 @@
+"""Checks of a suite beyond its schema: names and options against the registries, and numbers against one another."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.run.cells import REGISTRIES, Cell, Sources, cells_of, fill, keys_of, matches, obstacle, sourced_cells
+from harness.run.locate import Path, dotted, line_at
+from harness.schema.errors import Problem, UnknownName, nearest
+from harness.schema.suite import Choice, Suite
+from harness.strategies import registry as strategies
+from harness.workloads import registry as workloads
+
+PIP_NAMES = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
+"""Import name → name on the package index, where they differ."""
+TABLES = ("fixed", "baseline", "case", "exclude", "include")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Where a suite was read from, so that problems can name file and line. Without lines only the file is named."""
+
+    file: str
+    lines: dict[Path, int] = field(default_factory=dict)
+
+    def where(self, path: Path) -> str:
+        """`suite.toml:12` for a path in the suite."""
+        return f"{self.file}:{line_at(self.lines, path)}" if self.lines else self.file
+
+
+# Names and options, checked on the raw data so that they are found even where the schema refuses something else
+
+
+def check_names(data: dict[str, Any], reading: Reading) -> list[Problem]:
+    """Every name that no registry knows and every option that does not exist or fit."""
+    problems: list[Problem] = []
+    named, sizes = set(), []
+    for path, key, value in _values(data):
+        for place, kind, choice in _choices(path, key, value):
+            problems += _check_choice(place, kind, choice, reading)
+            if kind == "workload":
+                named.add(choice.get("name") if isinstance(choice, dict) else choice)
+        if key == "size" and isinstance(value, str):
+            sizes.append((path, value))
+    known = list(
+        dict.fromkeys(size for name in workloads.names() if name in named for size in workloads[name].facts.sizes)
+    )
+    for path, size in sizes:
+        if known and size not in known:
+            expected = f"one of {', '.join(known)}"
+            problems.append(Problem(reading.where(path), dotted(path), size, expected, nearest(size, known)))
+    return problems
+
+
+def _values(data: dict[str, Any]) -> Iterator[tuple[Path, str, Any]]:
+    """Path, key and value of everything that a cell can take from the suite."""
+    for table in TABLES:
+        content = data.get(table)
+        if isinstance(content, dict):
+            yield from (((table, key), key, value) for key, value in content.items())
+        for number, item in enumerate(content if isinstance(content, list) else []):
+            if isinstance(item, dict):
+                yield from (((table, number, key), key, value) for key, value in item.items())
+    grid = data.get("grid")
+    for key, values in (grid if isinstance(grid, dict) else {}).items():
+        for number, value in enumerate(values if isinstance(values, list) else []):
+            yield ("grid", key, number), key, value
+
+
+def _choices(path: Path, key: str, value: Any) -> Iterator[tuple[Path, str, Any]]:
+    """The registered names in a value: path, kind, as written."""
+    if key == "techniques" and isinstance(value, list):
+        yield from (((*path, number), key, item) for number, item in enumerate(value))
+    elif key == "recipe" and isinstance(value, dict):
+        yield from (((*path, part), part, value[part]) for part in ("optimizer", "schedule") if part in value)
+    elif key in REGISTRIES:
+        yield path, key, value
+
+
+def _check_choice(path: Path, kind: str, value: Any, reading: Reading) -> Iterator[Problem]:
+    try:
+        choice = Choice.model_validate(value)
+        entry = REGISTRIES[kind][choice.name]
+    except ValidationError:
+        return  # the schema says so already
+    except UnknownName as error:
+        place = (*path, "name") if isinstance(value, dict) else path
+        yield from (replace(problem, where=reading.where(place), key=dotted(place)) for problem in error.problems)
+        return
+    for problem in entry.check(choice.options, "", dotted(path)):
+        option = problem.key.rpartition(".")[2]
+        yield replace(problem, where=reading.where((*path, option)))
+
+
+# What does not fit together
+
+
+def check_combinations(suite: Suite, reading: Reading) -> list[Problem]:
+    """Everything in a suite of valid names that contradicts something else in it, or can never run."""
+    problems = [*_axes(suite, reading), *_workloads(suite, reading)]
+    if problems:
+        return problems
+    problems += [*_sizes(suite, reading), *_packages(suite, reading)]
+    return [*problems, *_patterns(suite, reading), *never_possible(suite, reading)]
+
+
+def _axes(suite: Suite, reading: Reading) -> Iterator[Problem]:
+    for key, values in suite.grid:
+        if values is None:
+            continue
+        path = ("grid", key)
+        if not values:
+            yield Problem(reading.where(path), dotted(path), values, "at least one value")
+        if getattr(suite.fixed, key) is not None:
+            other = f"fixed.{key} at {reading.where(('fixed', key))}"
+            yield Problem(reading.where(path), dotted(path), None, f"either this or {other}, not both")
+        for number, case in enumerate(suite.case):
+            if getattr(case, key) is not None:
+                place = ("case", number, key)
+                other = f"{dotted(path)} at {reading.where(path)}"
+                yield Problem(reading.where(place), dotted(place), None, f"either this or {other}, not both")
+
+
+def _workloads(suite: Suite, reading: Reading) -> Iterator[Problem]:
+    """Cells without a workload: only `exclude` looks at whole cells, so it must not be asked before this."""
+    for cell, sources in sourced_cells(suite.model_copy(update={"exclude": []})):
+        if cell.workload is None:
+            path = _table_of(sources)
+            expected = f"one of {', '.join(workloads.names())}: every cell needs a workload"
+            yield Problem(reading.where(path), dotted((*path, "workload")), None, expected)
+            return
+
+
+def _table_of(sources: Sources) -> Path:
+    """The table a cell is written in: its include or case, else fixed."""
+    for path in reversed(sources.values()):
+        if path[0] in ("include", "case"):
+            return path[:2]
+    return ("fixed",)
+
+
+def _sizes(suite: Suite, reading: Reading) -> Iterator[Problem]:
+    for cell, sources in sourced_cells(suite):
+        assert cell.workload is not None
+        known = workloads[cell.workload.name].facts.sizes
+        if cell.size is not None and cell.size not in known:
+            path = sources["size"]
+            expected = f"a size of {cell.workload.name}: {', '.join(known)}"
+            yield Problem(reading.where(path), dotted(path), cell.size, expected, nearest(cell.size, known))
+
+
+def _packages(suite: Suite, reading: Reading) -> Iterator[Problem]:
+    """Packages that a workload or strategy needs and that are not installed."""
+    for cell, sources in sourced_cells(suite):
+        complete = fill(cell)
+        for key, needed in (
+            ("workload", workloads[complete.workload.name].facts.requires),
+            ("strategy", strategies[complete.strategy.name].facts.requires),
+        ):
+            missing = [name for name in needed if importlib.util.find_spec(name) is None]
+            if missing:
+                path = sources.get(key, ("fixed", key))
+                command = f"pip install {' '.join(PIP_NAMES.get(name, name) for name in missing)}"
+                name = getattr(complete, key).name
+                expected = f"the package {', '.join(missing)} that it needs: {command}"
+                yield Problem(reading.where(path), dotted(path), name, expected)
+
+
+def _patterns(suite: Suite, reading: Reading) -> Iterator[Problem]:
+    """A baseline or an exclusion that fits no cell."""
+    cells = cells_of(suite)
+    baseline = keys_of(suite).baseline
+    if not any(matches(cell, baseline) for cell in cells):
+        found = suite.baseline.model_dump(mode="json", exclude_none=True)
+        yield Problem(reading.where(("baseline",)), "baseline", found, "values that at least one cell has")
+    everything = cells_of(suite.model_copy(update={"exclude": []}))
+    for number, pattern in enumerate(suite.exclude):
+        if not any(matches(cell, pattern) for cell in everything):
+            path: Path = ("exclude", number)
+            found = pattern.model_dump(mode="json", exclude_none=True)
+            yield Problem(reading.where(path), dotted(path), found, "values that at least one cell has")
+
+
+def never_possible(suite: Suite, reading: Reading) -> list[Problem]:
+    """Strategies none of whose cells can run, by the suite's own numbers. `devices = "auto"` is left to the plan."""
+    tried: dict[str, list[Problem | None]] = {}
+    for cell, sources in sourced_cells(suite):
+        complete = fill(cell)
+        problem = _obstacle(complete, sources, reading)
+        tried.setdefault(complete.strategy.label, []).append(problem)
+    hopeless = [problems for problems in tried.values() if None not in problems]
+    return list(dict.fromkeys(problem for problems in hopeless for problem in problems if problem))
+
+
+def _obstacle(cell: Cell, sources: Sources, reading: Reading) -> Problem | None:
+    reason = _indivisible(cell) if cell.devices == "auto" else obstacle(cell, cell.devices)
+    if reason is None:
+        return None
+    key = next((key for key in _suspects(reason) if key in sources), "strategy")
+    path = sources.get(key, ("fixed", key))
+    found = cell.strategy.label if key == "strategy" else getattr(cell, key)
+    return Problem(reading.where(path), dotted(path), found, f"a combination that can run: {reason}")
+
+
+def _indivisible(cell: Cell) -> str | None:
+    if cell.global_batch % cell.micro_batch == 0:
+        return None
+    return f"micro_batch {cell.micro_batch} does not divide global_batch {cell.global_batch}"
+
+
+def _suspects(reason: str) -> Iterable[str]:
+    """Keys to point at, the likeliest first."""
+    return ("micro_batch", "devices", "global_batch") if "divide" in reason else ("devices", "strategy")
