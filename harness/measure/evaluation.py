@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.measure.training import Training
 
 EVALUATION_BATCH = 64
+STATISTICS_BATCHES = 8
 
 
 def evaluate(training: Training) -> dict[str, float]:
     """Held-out metrics by name with `eval_` before it: sum ÷ count over all held-out samples.
 
     Every rank evaluates all samples: sharded models need every rank in each forward pass, and no rank waits for
-    another's share. BatchNorm statistics are each rank's own; rank 0's result is the one that is kept.
+    another's share. BatchNorm uses population statistics taken anew (see `population_statistics`).
     """
     workload = training.workload
     samples = workload.held_out[0].shape[0]
     sums: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
     training.model.eval()
-    with torch.no_grad(), training.autocast():
+    with torch.no_grad(), training.autocast(), population_statistics(training):
         for first in range(0, samples, EVALUATION_BATCH):
             indices = torch.arange(first, min(first + EVALUATION_BATCH, samples))
             batch = training.fetch(workload.held_out, indices)
@@ -31,3 +35,42 @@ def evaluate(training: Training) -> dict[str, float]:
                 counts[name] += count
     training.model.train()
     return {f"eval_{name}": sums[name] / counts[name] for name in sums}
+
+
+@contextmanager
+def population_statistics(training: Training) -> Iterator[None]:
+    """BatchNorm's statistics over fixed training samples, as long as this is open; its running averages come back.
+
+    Running averages are updated once per micro-batch a rank sees: two ranks take half as many updates per step as one
+    process does, and the same weights would be judged differently after few steps. Taken anew from 512 fixed samples
+    the held-out metric depends on the weights alone, whatever the strategy. Models without BatchNorm: nothing is done.
+    Source: https://arxiv.org/abs/2105.07576 (PreciseBN)
+    """
+    norms = [module for module in training.plain.modules() if isinstance(module, _BatchNorm)]
+    tracked = [norm for norm in norms if norm.track_running_stats]
+    if not tracked:
+        yield
+        return
+    kept = [({name: buffer.clone() for name, buffer in norm.named_buffers()}, norm.momentum) for norm in tracked]
+    for norm in tracked:
+        norm.reset_running_stats()
+        norm.momentum = None  # PyTorch's word for a plain average over all batches
+        norm.train()
+    _forward_over_training_data(training)
+    for norm in tracked:
+        norm.eval()
+    yield
+    for norm, (buffers, momentum) in zip(tracked, kept, strict=True):
+        norm.momentum = momentum
+        for name, buffer in norm.named_buffers():
+            buffer.copy_(buffers[name])
+
+
+def _forward_over_training_data(training: Training) -> None:
+    samples = training.workload.train[0].shape[0]
+    for number in range(STATISTICS_BATCHES):
+        first = number * EVALUATION_BATCH
+        if first >= samples:
+            return
+        indices = torch.arange(first, min(first + EVALUATION_BATCH, samples))
+        training.workload.loss(training.model, training.fetch(training.workload.train, indices))

@@ -29,7 +29,7 @@ class Tolerance:
 TOLERANCES: dict[Equivalence, Tolerance] = {
     "exact": Tolerance(loss=1e-5, grad_norm=1e-4),
     "reordered": Tolerance(loss=1e-5, grad_norm=1e-4),
-    "approximate": Tolerance(loss=2e-2, grad_norm=1e-1),
+    "approximate": Tolerance(loss=2e-2, grad_norm=2.5e-1),
 }
 """By class of equivalence, from the strictest to the loosest."""
 
