@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,11 +26,11 @@ class Reading:
     """Where a suite was read from, so that problems can name file and line. Without lines only the file is named."""
 
     file: str
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[Path, int] | None = None
 
     def where(self, path: Path) -> str:
         """`suite.toml:12` for a path in the suite."""
-        return f"{self.file}:{line_at(self.lines, path)}" if self.lines else self.file
+        return f"{self.file}:{line_at(self.lines, path)}" if self.lines is not None else self.file
 
 
 # Names and options, checked on the raw data so that they are found even where the schema refuses something else
@@ -39,22 +39,22 @@ class Reading:
 def check_names(data: dict[str, Any], reading: Reading) -> list[Problem]:
     """Every name that no registry knows and every option that does not exist or fit."""
     problems: list[Problem] = []
-    named, sizes = set(), []
     for path, key, value in _values(data):
         for place, kind, choice in _choices(path, key, value):
             problems += _check_choice(place, kind, choice, reading)
-            if kind == "workload":
-                named.add(choice.get("name") if isinstance(choice, dict) else choice)
-        if key == "size" and isinstance(value, str):
-            sizes.append((path, value))
-    known = list(
-        dict.fromkeys(size for name in workloads.names() if name in named for size in workloads[name].facts.sizes)
-    )
-    for path, size in sizes:
-        if known and size not in known:
-            expected = f"one of {', '.join(known)}"
-            problems.append(Problem(reading.where(path), dotted(path), size, expected, nearest(size, known)))
-    return problems
+    return [*problems, *_sizes_of_no_workload(data, reading)]
+
+
+def _sizes_of_no_workload(data: dict[str, Any], reading: Reading) -> Iterator[Problem]:
+    """Sizes that no workload of the suite has; whether its own workload has them is seen when cells are made."""
+    named = [
+        value.get("name") if isinstance(value, dict) else value for _, key, value in _values(data) if key == "workload"
+    ]
+    facts = [workloads[name].facts for name in workloads.names() if name in named]
+    known = list(dict.fromkeys(size for each in facts for size in each.sizes))
+    for path, key, size in _values(data):
+        if key == "size" and isinstance(size, str) and known and size not in known:
+            yield Problem(reading.where(path), dotted(path), size, f"one of {', '.join(known)}", nearest(size, known))
 
 
 def _values(data: dict[str, Any]) -> Iterator[tuple[Path, str, Any]]:

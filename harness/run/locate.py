@@ -87,11 +87,11 @@ class _Scanner:
             is_last = len(path) - sum(isinstance(part, int) for part in path) == len(names)
             if path in self.tables and not (is_last and many):
                 path = (*path, self.tables[path] - 1)
-        if many:
             self.note(path, start)
+        if many:
             self.tables[path] = self.tables.get(path, 0) + 1
             path = (*path, self.tables[path] - 1)
-        self.note(path, start)
+            self.note(path, start)
         return path
 
     def pair(self, prefix: Path) -> None:

@@ -30,14 +30,7 @@ SETTINGS_TABLES = ("baseline", "fixed", "case", "exclude", "include")
 def load_suite(path: Path) -> Suite:
     """Read and check a suite file. Raises InputError with every problem found in it."""
     text = _read(path)
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line, message = locate.error_line(error, text)
-        raise InputError([Problem(f"{path}:{line}", "", None, f"valid TOML ({message})")]) from error
-    except RecursionError as error:
-        raise InputError([Problem(str(path), "", None, "valid TOML (nested too deep)")]) from error
-    reading = Reading(str(path), locate.lines_of(text))
+    data, reading = _parsed(path, text)
     problems: list[Problem] = []
     suite: Suite | None = None
     try:
@@ -89,6 +82,18 @@ def _read(path: Path) -> str:
         raise InputError([Problem(f"{path}:{line}", "", found, "text in UTF-8")]) from error
 
 
+def _parsed(path: Path, text: str) -> tuple[dict[str, Any], Reading]:
+    try:
+        return tomllib.loads(text), Reading(str(path), locate.lines_of(text))
+    except tomllib.TOMLDecodeError as error:
+        line, message = locate.error_line(error, text)
+        raise InputError([Problem(f"{path}:{line}", "", None, f"valid TOML ({message})")]) from error
+    except RecursionError as error:
+        raise InputError([Problem(str(path), "", None, "valid TOML (nested too deep)")]) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise InputError([Problem(str(path), "", None, f"valid TOML ({error})")]) from error
+
+
 def _of_schema(error: ValidationError, data: dict[str, Any], reading: Reading) -> Iterable[Problem]:
     """What the schema refuses, one problem per place: branches of a union are said in one sentence."""
     places: dict[locate.Path, list[ErrorDetails]] = {}
@@ -127,6 +132,8 @@ def _expected(place: locate.Path, details: Sequence[ErrorDetails]) -> str:
         return 'a name, or a table { name = "…", option = … }' if key in CHOICE_KEYS else "a table"
     if len(details) > 2 and details[0]["type"] == "bool_type":
         return "a number, a text, true or false"
+    if details[0]["type"] == "too_short":
+        return f"at least {details[0]['ctx']['min_length']} item"
     messages = (detail["msg"].removeprefix("Input should be ") for detail in details)
     return " or ".join(dict.fromkeys(message.replace("valid array", "list") for message in messages))
 
