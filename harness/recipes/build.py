@@ -41,3 +41,12 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     rest = [parameter for parameter in trained if parameter.ndim < 2]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def group_facts(optimizer: Optimizer) -> dict[str, int]:
+    """Count the parameters with and without weight decay, of the whole model also where it is sharded."""
+    counts = {"decayed_parameters": 0, "undecayed_parameters": 0}
+    for group in optimizer.param_groups:
+        name = "decayed_parameters" if group["weight_decay"] > 0 else "undecayed_parameters"
+        counts[name] += sum(parameter.numel() for parameter in group["params"])
+    return counts

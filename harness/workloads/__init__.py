@@ -21,7 +21,8 @@ class WorkloadFacts:
 
     sizes: name → keyword arguments of the model (also shown in the page); unit: of useful work, singular; metric: name
     of the held-out metric without `eval_`; target: value of it that counts as learned; recipe: complete default;
-    global_batch, micro_batch: defaults; requires: packages that hold the data; source, licence: of the data.
+    recipes: size → keys of the recipe that are others at that size; global_batch, micro_batch: defaults; requires:
+    packages that hold the data, as they are imported; source, licence: of the data.
     """
 
     sizes: Mapping[str, Mapping[str, Any]]
@@ -35,6 +36,11 @@ class WorkloadFacts:
     requires: tuple[str, ...] = ()
     source: str = ""
     licence: str = ""
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+
+    def recipe_for(self, size: str) -> Recipe:
+        """Return the complete default recipe at a size."""
+        return self.recipes.get(size, Recipe()).over(self.recipe)
 
 
 @dataclass(frozen=True)

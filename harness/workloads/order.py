@@ -1,9 +1,9 @@
 """Which samples a step trains on: decided by (seed, step) alone, never by the number of ranks.
 
-    epoch 0: a permutation of all samples      epoch 1: another one
-    |----step 0----|----step 1----|----step 2--:--|----step 3----| …      a step runs on into the next epoch
-    |rank 0 |rank 1|                                                      a rank's share is contiguous
-    | m | m | m | m |                                                     micro-batches: the same for any number of ranks
+epoch 0: a permutation of all samples      epoch 1: another one
+|----step 0----|----step 1----|----step 2--:--|----step 3----| …      a step runs on into the next epoch
+|rank 0 |rank 1|                                                      a rank's share is contiguous
+| m | m | m | m |                                                     micro-batches: the same for any number of ranks
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from harness.recipes.optimizers import register
 
@@ -15,13 +17,17 @@ def adamw(
     groups: list[dict[str, Any]],
     lr: float,
     *,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9,
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
+    eps: Annotated[float, Field(gt=0)] = 1e-8,
     foreach: bool | None = None,
     fused: bool | None = None,
 ) -> Optimizer:
-    """AdamW: steps divided by the root of the gradient's running square; decay w ← w − lr·decay·w apart from it."""
+    """AdamW: w ← w − lr·(m̂ ÷ (√v̂ + eps) + decay·w); weight decay is decoupled from the gradient.
+
+    m̂, v̂: running means of the gradient (beta1) and of its square (beta2), corrected for their start at 0.
+    foreach, fused: which of torch's implementations; left out, torch chooses.
+    """
     from torch.optim import AdamW
 
     return AdamW(groups, lr=lr, betas=(beta1, beta2), eps=eps, foreach=foreach, fused=fused)

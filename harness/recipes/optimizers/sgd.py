@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from harness.recipes.optimizers import register
 
@@ -15,12 +17,16 @@ def sgd(
     groups: list[dict[str, Any]],
     lr: float,
     *,
-    momentum: float = 0.9,
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9,
     nesterov: bool = False,
     foreach: bool | None = None,
     fused: bool | None = None,
 ) -> Optimizer:
-    """SGD: v ← momentum·v + g (+ decay·w), w ← w − lr·v; weight decay is coupled (an L2 penalty)."""
+    """SGD: v ← momentum·v + g + decay·w; w ← w − lr·v; weight decay is coupled (an L2 penalty).
+
+    nesterov: w ← w − lr·(g + decay·w + momentum·v). foreach, fused: which of torch's implementations; left out,
+    torch chooses.
+    """
     from torch.optim import SGD
 
     return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, foreach=foreach, fused=fused)

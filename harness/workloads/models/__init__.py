@@ -1,0 +1,1 @@
+"""The models' modules: they import torch, and are themselves imported only when a workload is built."""
