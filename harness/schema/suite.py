@@ -8,7 +8,19 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PositiveInt,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 Scalar: TypeAlias = bool | int | float | str | None
 
@@ -39,6 +51,14 @@ class Choice(BaseModel):
     def _as_written(self) -> str | dict[str, Any]:
         return {"name": self.name, **self.options} if self.options else self.name
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """What may be written: a name, or a table with the name and its options beside it."""
+        values = {"type": ["string", "number", "boolean", "null"]}
+        name = {"type": "string", "minLength": 1}
+        table = {"type": "object", "properties": {"name": name}, "required": ["name"], "additionalProperties": values}
+        return {"title": cls.__name__, "description": cls.__doc__, "anyOf": [name, table]}
+
     @property
     def label(self) -> str:
         """Short text for people: `fsdp(reshard_after_forward=false)`."""
@@ -60,6 +80,8 @@ def _one_or_more(value: Any) -> Any:
 
 Choices = Annotated[tuple[Choice, ...], BeforeValidator(_one_or_more)]
 
+CLIP_SCHEMA = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "off"}]}
+
 
 class Recipe(Model):
     """What is learned per step: optimizer, schedule, regularization. Keys left out take the workload's default."""
@@ -72,7 +94,7 @@ class Recipe(Model):
     """registered learning-rate schedule and its options"""
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     """decoupled where the optimizer is; not applied to norms and biases"""
-    clip: Annotated[float, Field(gt=0)] | None = None
+    clip: Annotated[float, Field(gt=0), WithJsonSchema(CLIP_SCHEMA)] | None = None
     """largest L2 norm of the whole gradient; "off": gradients are not clipped"""
 
     @model_validator(mode="before")
