@@ -16,7 +16,7 @@ CORES = sorted(os.sched_getaffinity(0))
 RANKS = {"single": 1, "ddp": 2, "fsdp": 2}
 
 
-def planned(workload: str, strategy: str, **changes: Any) -> Trial:
+def planned(workload: str, strategy: str, /, **changes: Any) -> Trial:
     """A trial of a workload's nano size with its default recipe and batch, constant learning rate."""
     facts = registry[workload].facts
     ranks = RANKS[strategy]

@@ -33,7 +33,8 @@ def fsdp(model: nn.Module, place: Place, *, reshard_after_forward: bool = True) 
     for module in reversed(list(model.modules())):
         if isinstance(module, place.blocks):
             fully_shard(module, mesh=mesh, reshard_after_forward=reshard_after_forward)
-    fully_shard(model, mesh=mesh, reshard_after_forward=reshard_after_forward)
+    # The root is needed again at once in the backward pass: PyTorch's default (None) keeps it gathered.
+    fully_shard(model, mesh=mesh, reshard_after_forward=None if reshard_after_forward else False)
     assert isinstance(model, FSDPModule)
     root: FSDPModule = model
 
