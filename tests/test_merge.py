@@ -383,6 +383,18 @@ def test_parity_fails_exactly_beyond_the_tolerance(values: list[float], change: 
             assert found.status == ("failed" if abs(change) > tolerance else "passed")
 
 
+def test_a_figure_that_is_not_finite_costs_a_rank_nothing_else() -> None:
+    """What a rank leaves passes through JSON, which has no NaN: the figure is missing then, the rest is there."""
+    sick = a_rank(0, metrics={**a_rank().metrics, "first_step_s": math.nan})
+    sick.evaluations[1].metrics["loss"] = math.inf
+    read = RankResult.model_validate_json(sick.model_dump_json())
+    assert read.metrics == {name: value for name, value in a_rank().metrics.items() if name != "first_step_s"}
+    record = merged(read, a_rank(1))
+    assert record.status is Status.OK
+    assert "first_step_s" not in record.metrics
+    assert record.evaluations[1].metrics == {}
+
+
 # Whatever the ranks left, there is a record, and it reads back
 
 numbers = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True))

@@ -65,7 +65,7 @@ def with_overrides(suite: Suite, repeats: int | None = None, devices: int | None
         }
     )
     if problems := never_possible(suite, Reading("--devices")):
-        raise InputError(problems)
+        raise InputError(dict.fromkeys(Problem("--devices", "", devices, problem.expected) for problem in problems))
     return suite
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from harness.schema.metrics import metric
 from harness.schema.trial import Trial
@@ -51,6 +51,14 @@ class Read(BaseModel):
     )
 
 
+def _measured(value: Any) -> Any:
+    return {name: each for name, each in value.items() if each is not None} if isinstance(value, dict) else value
+
+
+Figures = Annotated[dict[str, float], BeforeValidator(_measured)]
+"""Figures by name. JSON has no NaN: one that was not finite was written as null and is read as not measured."""
+
+
 class Warmup(Read):
     """How the start of the timed window was decided."""
 
@@ -91,7 +99,7 @@ class Evaluation(Read):
     """optimizer steps done before it"""
     train_s: float
     """training seconds before it, evaluations left out"""
-    metrics: dict[str, float]
+    metrics: Figures
 
 
 class Applied(Read):
@@ -120,7 +128,7 @@ class RankResult(Read):
     """wall seconds since the start of the trial at which each phase ended"""
     cpu_marks: dict[str, float] = {}
     """CPU seconds of this process at which each phase ended"""
-    metrics: dict[str, float] = {}
+    metrics: Figures = {}
     facts: dict[str, Any] = {}
     """observations that are no metrics: warm-up decision, notes of monitors"""
     applied: list[Applied] = []
