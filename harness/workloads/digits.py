@@ -49,7 +49,7 @@ def prepare() -> Arrays:
     """
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     loaded = load_digits()
     parts = split(loaded.images.astype(np.uint8), loaded.target.astype(np.int64))
