@@ -24,7 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Runs every way to train your model side by side on this machine and says which to use.",
 )
-out = Console(highlight=False, soft_wrap=True)
+PIPE_WIDTH = 160
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 INTERRUPTED = 130

@@ -21,6 +21,7 @@ from harness.strategies.precision import precisions
 from harness.strategies.techniques import techniques
 
 Row = dict[str, Any]
+NEVER_WRAPPED = ("name", "id", "order", "round", "trial", "status", "what", "metric")
 
 KINDS: dict[str, Registry[Any]] = {
     "strategies": strategies.registry,
@@ -65,12 +66,12 @@ def planned(plan: Plan) -> list[Row]:
     """Trials in the order of execution, then the impossible ones with their reason."""
     rows = [
         {"order": number, "id": trial.id, "trial": trial.label, "round": trial.repeat + 1, "seed": trial.seed,
-         "ranks": trial.processes, "accumulation": trial.accumulation, "status": "planned", "reason": ""}
+         "ranks": trial.processes, "accum.": trial.accumulation, "status": "planned", "reason": ""}
         for number, trial in enumerate(plan.trials, 1)
     ]  # fmt: skip
     impossible = [
         {"order": None, "id": trial.id, "trial": trial.label, "round": None, "seed": None, "ranks": trial.processes,
-         "accumulation": None, "status": "UNSUPPORTED", "reason": reason}
+         "accum.": None, "status": "UNSUPPORTED", "reason": reason}
         for trial, reason in plan.unsupported
     ]  # fmt: skip
     return rows + impossible
@@ -108,7 +109,7 @@ def table(rows: Sequence[Row], title: str = "") -> Table:
     columns = [name for name in dict.fromkeys(key for row in rows for key in row) if any(_text(r, name) for r in rows)]
     drawn = Table(title=title or None, title_justify="left", box=None, padding=(0, 1), header_style="dim")
     for name in columns:
-        drawn.add_column(name, overflow="fold", no_wrap=name in ("name", "id", "order", "round"))
+        drawn.add_column(name, overflow="fold", no_wrap=name in NEVER_WRAPPED)
     for row in rows:
         drawn.add_row(*(_text(row, name) for name in columns))
     return drawn

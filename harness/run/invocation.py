@@ -64,7 +64,8 @@ def ready(asked: Asked) -> Ready:
     where = parse_where(list(asked.where))
     suite = with_overrides(load_suite(asked.suite_file), repeats=asked.repeats, devices=asked.devices)
     inventory = local.probe()
-    return Ready(suite, make_plan(suite, inventory, where=where, plugins=plugins), inventory)
+    file = str(asked.suite_file)
+    return Ready(suite, make_plan(suite, inventory, where=where, plugins=plugins, file=file), inventory)
 
 
 def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> Outcome:
@@ -76,7 +77,7 @@ def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> O
         question=ready.suite.question,
         group_keys=list(plan.group_keys),
         compared_keys=list(plan.compared_keys),
-        baseline=ready.suite.baseline.model_dump(mode="json", exclude_none=True),
+        baseline=plan.baseline,
         workloads=_prepared(plan.trials),
         machine_key=inventory.machine_key,
         environment=inventory.environment,

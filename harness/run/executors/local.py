@@ -5,6 +5,7 @@ The parent blocks while it waits, on the processes' sentinels; it would otherwis
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -140,7 +141,8 @@ def end(processes: Sequence[ForkServerProcess], stacks: bool) -> list[ForkServer
     running = [process for process in processes if process.is_alive()]
     if stacks and running:
         for process in running:
-            if process.pid is not None:
+            assert process.pid is not None
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGUSR1)
         time.sleep(STACKS_GRACE_S)
     for process in running:
