@@ -23,12 +23,13 @@ def evaluate(training: Training) -> dict[str, float]:
     """
     workload = training.workload
     samples = workload.held_out[0].shape[0]
+    size = min(EVALUATION_BATCH, training.trial.micro_batch)  # what fits in training fits here
     sums: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
     training.model.eval()
     with torch.no_grad(), training.autocast(), population_statistics(training):
-        for first in range(0, samples, EVALUATION_BATCH):
-            indices = torch.arange(first, min(first + EVALUATION_BATCH, samples))
+        for first in range(0, samples, size):
+            indices = torch.arange(first, min(first + size, samples))
             batch = training.fetch(workload.held_out, indices)
             for name, (total, count) in workload.evaluate(training.model, batch).items():
                 sums[name] += float(total)

@@ -102,13 +102,14 @@ def fill(cell: Settings) -> Cell:
     if cell.workload is None:
         raise InputError([Problem("suite", "workload", None, f"one of {', '.join(workloads.names())}")])
     facts = workloads[cell.workload.name].facts
+    size = cell.size or next(iter(facts.sizes))
     return Cell(
         workload=canonical(workloads, cell.workload),
-        size=cell.size or next(iter(facts.sizes)),
+        size=size,
         strategy=canonical(strategies, cell.strategy or Choice(name="single")),
         precision=canonical(precisions, cell.precision or Choice(name="fp32")),
         techniques=tuple(canonical(techniques, technique) for technique in cell.techniques or ()),
-        recipe=_canonical_recipe((cell.recipe or Recipe()).over(facts.recipe)),
+        recipe=_canonical_recipe((cell.recipe or Recipe()).over(facts.recipe_for(size))),
         global_batch=cell.global_batch or facts.global_batch,
         micro_batch=cell.micro_batch or facts.micro_batch,
         steps=cell.steps or STEPS,

@@ -160,3 +160,14 @@ def diverging(size: str, *, step: int = 9) -> workloads.Workload:
         return model(batch[0]).square().mean() * factor
 
     return _workload(loss, lambda: nn.Linear(8, 1))
+
+
+@workloads.register("normed", **FACTS)
+def normed(size: str) -> workloads.Workload:
+    """A model with BatchNorm."""
+    from torch import nn
+
+    def loss(model: Any, batch: Any) -> Any:
+        return model(batch[0]).square().mean()
+
+    return _workload(loss, lambda: nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)))
