@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +59,17 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        _complain(f"a fault of the harness itself: {type(error).__name__}: {error}", f"details: {_kept_traceback()}")
+        sys.exit(2)
+
+
+def _kept_traceback() -> str:
+    """Write the traceback to a file, since a person's screen is no place for it; returns its path."""
+    descriptor, path = tempfile.mkstemp(prefix="dynamometer-fault-", suffix=".txt")
+    with os.fdopen(descriptor, "w") as file:
+        traceback.print_exc(file=file)
+    return path
 
 
 def _complain(*messages: str) -> None:
@@ -95,8 +108,10 @@ def run(
     with _watching(checked.plan) as observe:
         outcome = carry_out(asked, checked, observe)
     stored = read_run(outcome.folder)
-    _show(stored, report)
-    out.print(str(outcome.folder), markup=False)
+    try:
+        _show(stored, report)
+    finally:
+        out.print(str(outcome.folder), markup=False)
     if not outcome.finished:
         again = command_line() if resume else f"{command_line()} --resume"
         err.print(f"interrupted; everything measured until then is stored. To go on: {escape(again)}")

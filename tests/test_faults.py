@@ -7,6 +7,7 @@ import time
 import pytest
 
 from harness.schema.record import Phase, Status
+from harness.schema.suite import Choice
 from tests.conftest import execute, make_trial
 
 pytestmark = pytest.mark.processes
@@ -92,3 +93,14 @@ def test_loss_that_is_not_a_number_is_diverged_with_the_step() -> None:
     assert "step 12" in (record.reason or "")
     assert series.columns["loss"][11] is None
     assert series.columns["loss"][10] is not None
+
+
+@pytest.mark.parametrize("option", ["fused", "foreach"])
+def test_optimizer_implementation_is_read_back(option: str) -> None:
+    asked = {"name": "adamw", option: True}
+    recipe = make_trial().recipe.model_copy(update={"optimizer": Choice.model_validate(asked)})
+    record, _series = execute(make_trial(recipe=recipe))
+    assert record.status is Status.OK, record.reason
+    fact = next(fact for fact in record.applied if fact.fact == option)
+    assert fact.asked is True
+    assert fact.found is True

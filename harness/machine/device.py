@@ -6,6 +6,7 @@ communication backend and what an out-of-memory error looks like. The rest of th
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ class Device:
     index = 0
 
     @property
-    def torch(self) -> torch.device:
+    def torch_device(self) -> torch.device:
         """The device as PyTorch names it."""
         import torch
 
@@ -53,7 +54,7 @@ class Device:
 
     def seconds_between(self, stamps: Sequence[Any]) -> list[float]:
         """Seconds between neighbouring stamps; `synchronize` first."""
-        return [(after - before) * 1e-9 for before, after in zip(stamps, stamps[1:], strict=False)]
+        return [(after - before) * 1e-9 for before, after in itertools.pairwise(stamps)]
 
     def reset_peaks(self) -> None:
         """Forget the allocator's peaks until now."""
@@ -82,29 +83,34 @@ class Accelerator(Device):
         self.index = index
 
     @property
-    def torch(self) -> torch.device:
+    def torch_device(self) -> torch.device:
+        """The device as PyTorch names it."""
         import torch
 
         return torch.device(self.kind, self.index)
 
     @property
     def name(self) -> str:
+        """Name for people, e.g. NVIDIA H200."""
         import torch
 
         module = torch.get_device_module(self.kind)
         return str(module.get_device_name(self.index)) if hasattr(module, "get_device_name") else self.kind
 
     def activate(self) -> None:
+        """Make this the current accelerator of the process."""
         import torch
 
         torch.accelerator.set_device_index(self.index)
 
     def synchronize(self) -> None:
+        """Wait until all work given to the accelerator is done."""
         import torch
 
         torch.accelerator.synchronize(self.index)
 
     def stamp(self) -> torch.Event:
+        """Record an event on the current stream; the host does not wait."""
         import torch
 
         event = torch.Event(device=self.kind, enable_timing=True)
@@ -112,14 +118,17 @@ class Accelerator(Device):
         return event
 
     def seconds_between(self, stamps: Sequence[Any]) -> list[float]:
-        return [before.elapsed_time(after) * 1e-3 for before, after in zip(stamps, stamps[1:], strict=False)]
+        """Seconds between neighbouring events; `synchronize` first."""
+        return [before.elapsed_time(after) * 1e-3 for before, after in itertools.pairwise(stamps)]
 
     def reset_peaks(self) -> None:
+        """Forget the caching allocator's peaks until now."""
         import torch
 
         torch.accelerator.reset_peak_memory_stats(self.index)
 
     def peaks(self) -> dict[str, float]:
+        """Return the caching allocator's peaks since the last reset."""
         import torch
 
         return {

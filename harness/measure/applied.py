@@ -77,7 +77,7 @@ def live_facts(training: Training) -> dict[str, Any]:
         "sharded": any(is_sharded(parameter) for parameter in parameters),
         "local_share": local / max(training.parameters, 1),
         "loss_scaling": training.scaler.is_enabled(),
-        "optimizer": type(training.optimizer).__name__.lower(),
+        "optimizer": type(training.optimizer).__name__,
         "fused": bool(group.get("fused")),
         "foreach": group.get("foreach"),
         "replicas": len(training.model.device_ids) if isinstance(training.model, nn.DataParallel) else 1,

@@ -19,6 +19,7 @@ from harness.measure.loop import Laps, run_laps
 from harness.measure.parity import loosest
 from harness.measure.steady import WARMUP_MAX, warmup_state
 from harness.measure.training import Training, build_training
+from harness.recipes.build import group_facts
 from harness.schema.record import Evaluation, Phase, RankResult, Status, Warmup
 from harness.strategies import registry as strategies
 from harness.strategies.precision import precisions
@@ -103,6 +104,7 @@ def describe(training: Training, result: RankResult) -> None:
         "target": facts.target,
         "equivalence": loosest(*classes),
         "data_hash": training.workload.data_hash,
+        **group_facts(training.optimizer),
     }
 
 
@@ -115,7 +117,7 @@ def warm_up(session: Session, training: Training) -> Warmup:
     with watched_forward(training) as seen:
         session.laps += run_laps(training, 1)
     session.result.metrics["first_step_s"] = time.monotonic() - session.job.started
-    expected = training.expected | {"threads": session.job.threads, "optimizer": trial.recipe.optimizer.name}  # type: ignore[union-attr]
+    expected = training.expected | {"threads": session.job.threads}
     session.result.applied = check(expected, live_facts(training) | seen)
     if trial.kind == "reference":
         session.laps += run_laps(training, parity_steps - 1)

@@ -14,7 +14,7 @@ from torch import nn
 from harness.machine.device import Device, open_device
 from harness.measure.loop import Outcome, train_step
 from harness.measure.steady import WARMUP_MAX
-from harness.recipes.build import build_optimizer
+from harness.recipes.build import build_optimizer, expected_facts
 from harness.schema.trial import Trial
 from harness.strategies import Place, Wrapped
 from harness.strategies import registry as strategies
@@ -146,7 +146,7 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
     scaler = torch.amp.GradScaler(device.kind, enabled=precision.scaling is not None, **(precision.scaling or {}))
     # Dropout masks must differ between ranks; initialisation and data order must not.
     torch.manual_seed(trial.seed * DROPOUT_SEED_STRIDE + rank)
-    expected |= wrapped.expected | precision.expected
+    expected |= wrapped.expected | precision.expected | expected_facts(trial.recipe)
     return Training(
         trial, device, place, workload, model, wrapped, precision, optimizer, schedule, scaler, count, expected
     )

@@ -43,6 +43,14 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
+def expected_facts(recipe: Recipe) -> dict[str, Any]:
+    """Facts that must be seen on the live optimizer: its class, and the implementation that was asked for."""
+    assert recipe.optimizer is not None
+    asked = {name: recipe.optimizer.options.get(name) for name in ("fused", "foreach")}
+    asked["optimizer"] = optimizers.registry[recipe.optimizer.name].facts.class_name
+    return {fact: value for fact, value in asked.items() if value is not None}
+
+
 def group_facts(optimizer: Optimizer) -> dict[str, int]:
     """Count the parameters with and without weight decay, of the whole model also where it is sharded."""
     counts = {"decayed_parameters": 0, "undecayed_parameters": 0}

@@ -9,9 +9,14 @@ from harness.schema.registry import Registry
 
 @dataclass(frozen=True)
 class OptimizerFacts:
-    """What planning and the page must know of an optimizer. state_per_parameter: numbers kept beside each one."""
+    """What planning and the page must know of an optimizer.
+
+    state_per_parameter: numbers kept beside each parameter; class_name: what the optimizer must be found to be in the
+    training process (None: not checked).
+    """
 
     state_per_parameter: int = 0
+    class_name: str | None = None
     source: str = ""
 
 

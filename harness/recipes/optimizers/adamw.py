@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-@register("adamw", state_per_parameter=2, source="https://arxiv.org/abs/1711.05101")
+@register("adamw", state_per_parameter=2, class_name="AdamW", source="https://arxiv.org/abs/1711.05101")
 def adamw(
     groups: list[dict[str, Any]],
     lr: float,

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-@register("sgd", state_per_parameter=1, source="https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html")
+@register(
+    "sgd",
+    state_per_parameter=1,
+    class_name="SGD",
+    source="https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html",
+)
 def sgd(
     groups: list[dict[str, Any]],
     lr: float,
