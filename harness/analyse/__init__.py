@@ -1,0 +1,1 @@
+"""Analyse: records in, tables and sentences out. Never imports torch; works on a machine without any device."""

@@ -1,0 +1,205 @@
+"""The answer in sentences, one per group: what is fastest, by how much, how sure, at what memory, and what failed.
+
+Every sentence is derived from the ratios, and none claims more than they show.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from harness.analyse.cells import MEMORY, SPEED, Cell
+from harness.analyse.quantity import between, count, digits, listed, rate, size, times
+from harness.analyse.ratios import ranked, ratio_between
+from harness.analyse.study import Group, Study
+
+SAME_LEARNING = 0.02
+"""Held-out values within this share of their mean are called the same."""
+ENDING = {
+    "OOM": "out of memory",
+    "TIMEOUT": "timed out",
+    "DIVERGED": "loss not finite",
+    "UNSUPPORTED": "not supported here",
+    "NOT_APPLIED": "not applied as asked",
+    "PARITY_FAILED": "parity failed",
+    "CRASHED": "crashed",
+    "INTERRUPTED": "interrupted",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a sentence; strong: the figure or name that the eye should find."""
+
+    text: str
+    strong: bool = False
+
+
+Parts = tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a group says. headline: one sentence in parts; details: further sentences; settled: by a verdict."""
+
+    group: str
+    place: str
+    headline: Parts
+    details: tuple[str, ...]
+    settled: bool
+
+    @property
+    def text(self) -> str:
+        """The headline with its group in front, as plain text."""
+        return f"For {self.group} on {self.place}: {''.join(part.text for part in self.headline)}"
+
+
+def answers(study: Study) -> list[Answer]:
+    """One answer per group, in stored order."""
+    return [answer(group) for group in study.groups]
+
+
+def answer(group: Group) -> Answer:
+    """What the cells of a group say about the question."""
+    headline, settled = _headline(group)
+    details = [_ties(group), _least_memory(group), _learning(group), _failed(group), _not_run(group)]
+    return Answer(group.label, group.place, headline, tuple(text for text in details if text), settled)
+
+
+def ended(cell: Cell) -> str:
+    """How a cell ended, in words."""
+    return ENDING.get(cell.status, cell.status)
+
+
+def in_figures(cell: Cell) -> str:
+    """A cell's throughput against the baseline: `1.62× [1.55, 1.70]`; empty where there is no ratio."""
+    return f"{times(cell.ratio.value)} {between(cell.ratio.low, cell.ratio.high)}".strip() if cell.ratio else ""
+
+
+def _headline(group: Group) -> tuple[Parts, bool]:
+    ranking, baseline = group.ranking, group.baseline
+    if not ranking:
+        how = sum((Counter(cell.endings) for cell in group.cells), Counter[str]())
+        said = listed([f"{ENDING.get(status, status)} {number}×" for status, number in how.most_common()])
+        return (Part("no trial ended well", True), Part(f", so nothing can be said about speed ({said}).")), False
+    best = ranking[0]
+    if baseline is None or baseline.speed is None:
+        why = f"the baseline {baseline.label} has none" if baseline else "no baseline cell is in this group"
+        text = f" has the highest throughput, {_rate(group, best)}; {why}, so there is no ratio."
+        return (Part(best.label, True), Part(text)), False
+    if len(ranking) == 1:
+        return (Part("only "), Part(best.label, True), Part(f" was measured: {_figures(group, best)}.")), False
+    return _nothing_faster(best, ranking[1]) if best.is_baseline else _best_against(best, baseline)
+
+
+def _nothing_faster(baseline: Cell, second: Cell) -> tuple[Parts, bool]:
+    text = f"; the nearest, {second.label}, is {in_figures(second)} ({second.verdict})."
+    return (Part("nothing is faster than the baseline "), Part(baseline.label, True), Part(text)), (
+        second.verdict in ("slower", "no difference shown")
+    )
+
+
+def _best_against(best: Cell, baseline: Cell) -> tuple[Parts, bool]:
+    ratio = best.ratio
+    if ratio is None:
+        text = f" has the highest throughput, but no round in common with {baseline.label}: there is no ratio."
+        return (Part(best.label, True), Part(text)), False
+    name, figure, cost = Part(best.label, True), Part(times(ratio.value), True), _cost(best)
+    if ratio.low is None:
+        tail = f" {baseline.label} in the one round there is{cost}: without a second one nothing is shown."
+        return (name, Part(" ran at "), figure, Part(tail)), False
+    at = f" {baseline.label} {between(ratio.low, ratio.high)} over {count(ratio.rounds, 'round')}{cost}"
+    if best.verdict == "faster":
+        return (name, Part(" is "), figure, Part(f"{at}.")), True
+    if best.verdict == "no difference shown":
+        start = (Part("no difference shown", True), Part(": the fastest, "))
+        return (*start, name, Part(", is "), figure, Part(f"{at}.")), True
+    return (Part("undecided", True), Part(": "), name, Part(" ran at "), figure, Part(f"{at}; {best.why}.")), False
+
+
+def _cost(cell: Cell) -> str:
+    memory = f" at {times(cell.memory)} memory" if cell.memory is not None else ""
+    return memory + {"passed": ", same loss", "unchecked": ", loss unchecked"}.get(cell.parity, "")
+
+
+def _rate(group: Group, cell: Cell) -> str:
+    return rate(cell.metrics[group.rate], group.unit)
+
+
+def _figures(group: Group, cell: Cell) -> str:
+    memory = f", {size(cell.metrics[MEMORY])} of tensors at the peak" if MEMORY in cell.metrics else ""
+    return _rate(group, cell) + memory
+
+
+def ties(group: Group) -> list[tuple[str, float]]:
+    """Cells that are not shown to be slower than the fastest, with their throughput relative to it.
+
+    Compared with the fastest itself, round by round: their intervals against the baseline say nothing about it.
+    """
+    members, found = ranked(group.trials), []
+    for cell in group.ranking[1:]:
+        ratio = ratio_between(members, cell.cell, group.ranking[0].cell, SPEED)
+        if ratio is not None and ratio.high is not None and ratio.high >= 1:
+            found.append((cell.label, ratio.value))
+    return found
+
+
+def _ties(group: Group) -> str:
+    found = ties(group)
+    names = listed([f"{label} ({times(ratio)} of it)" for label, ratio in found], most=4)
+    return f"Not shown to be slower than the fastest: {names}." if found else ""
+
+
+def _least_memory(group: Group) -> str:
+    known = group.with_metric(MEMORY)
+    if len(known) < 2:
+        return ""
+    least = min(known, key=lambda cell: cell.metrics[MEMORY])
+    against = f", {times(least.memory)} the baseline" if least.memory is not None and not least.is_baseline else ""
+    speed = f", at {times(least.speed)} its speed" if against and least.speed is not None else ""
+    return f"Least memory: {least.label} with {size(least.metrics[MEMORY])} of tensors per device{against}{speed}."
+
+
+def _learning(group: Group) -> str:
+    parity = Counter(cell.parity for cell in group.cells if cell.ok)
+    texts = []
+    if parity["passed"]:
+        texts.append(f"{count(parity['passed'], 'cell')} passed parity with one process in fp32")
+    if parity["unchecked"]:
+        texts.append(f"{count(parity['unchecked'], 'cell')} could not be checked")
+    checked = f"{', '.join(texts)}." if texts else ""
+    return " ".join(part for part in (checked, _held_out(group)) if part)
+
+
+def _held_out(group: Group) -> str:
+    found = group.held_out
+    if found is None:
+        return ""
+    values = found.values
+    low, high, where = min(values.values()), max(values.values()), f"after {count(found.step, 'step')}"
+    if found.spread == 0:
+        return f"Held-out {found.metric} {where}: {digits(low)}."
+    if found.spread <= SAME_LEARNING:
+        return f"Held-out {found.metric} {where} is the same for all: {digits(low, 4)} to {digits(high, 4)}."
+    best, worst = (high, low) if found.higher else (low, high)
+    label = group.named(found.best).label
+    return f"Learned best: {label}, held-out {found.metric} {digits(best)} {where}; the worst reached {digits(worst)}."
+
+
+def _failed(group: Group) -> str:
+    texts = [
+        f"{cell.label} ({ENDING.get(status, status)} in {number} of {count(cell.rounds, 'round')})"
+        for cell in group.cells
+        for status, number in cell.endings.items()
+        if status != "UNSUPPORTED"
+    ]
+    return f"Did not end well: {listed(texts)}." if texts else ""
+
+
+def _not_run(group: Group) -> str:
+    unsupported = group.trials[group.trials["status"] == "UNSUPPORTED"]
+    by_reason: dict[str, list[str]] = {}
+    for label, reason in zip(unsupported["label"], unsupported["reason"], strict=True):
+        by_reason.setdefault(str(reason or "no reason given").rstrip("."), []).append(str(label))
+    texts = [f"{listed(list(dict.fromkeys(labels)))}: {reason}" for reason, labels in by_reason.items()]
+    return f"Not run: {'; '.join(texts)}." if texts else ""

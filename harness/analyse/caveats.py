@@ -1,0 +1,78 @@
+"""What a reader must know before believing a figure: damaged files, a run cut off, unsteady warm-up, a busy machine."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from harness.analyse.quantity import count, digits, listed
+from harness.analyse.ratios import ROUNDS_AT_LEAST
+from harness.analyse.study import Study
+
+BUSY = 1.25
+"""Load average over the cores used from which on other work must have been there: the trials alone stay below 1."""
+
+
+def caveats(study: Study) -> list[str]:
+    """All that speaks against the figures, one sentence each; empty where nothing does."""
+    found = [
+        _cut_off(study),
+        _few_rounds(study),
+        _no_baseline(study),
+        _unsteady(study),
+        _busy(study),
+        _elsewhere(study),
+    ]
+    return [*(text for text in found if text), *study.run.warnings]
+
+
+def _cut_off(study: Study) -> str:
+    info, stored = study.run.info, len(study.trials)
+    if stored < info.planned:
+        return f"The run is not complete: {stored:,} of {info.planned:,} planned trials are stored."
+    return "" if info.ended_at else "The run was cut off before it could write its end."
+
+
+def _few_rounds(study: Study) -> str:
+    most = max((cell.rounds for group in study.groups for cell in group.cells), default=0)
+    if not 0 < most < ROUNDS_AT_LEAST:
+        return ""
+    return f"{count(most, 'round')}: nothing is called faster or slower on fewer than {ROUNDS_AT_LEAST}."
+
+
+def _no_baseline(study: Study) -> str:
+    without = [
+        group.label for group in study.groups if all(cell.speed is None for cell in group.cells if cell.is_baseline)
+    ]
+    return f"No ratio can be given where the baseline has no figure: {listed(without)}." if without else ""
+
+
+def _unsteady(study: Study) -> str:
+    trials = study.trials[study.trials["steady"].eq(False)]
+    if trials.empty:
+        return ""
+    names = listed(list(dict.fromkeys(trials["group_label"] + " " + trials["label"])), most=4)
+    return f"Step times were not steady when the timed window opened in {count(len(trials), 'trial')}: {names}."
+
+
+def _busy(study: Study) -> str:
+    loads = pd.to_numeric(study.trials["load_start"]).dropna()
+    cores = len({core for record in study.trials["record"] for rank in record.per_rank for core in rank.cores})
+    if loads.empty or not cores or loads.max() <= BUSY * cores:
+        return ""
+    busy = int((loads > BUSY * cores).sum())
+    return (
+        f"Other work was on the machine: load average up to {digits(float(loads.max()))} on {count(cores, 'core')} "
+        f"at the start of a trial, above {BUSY:g} per core in {busy} of {len(loads)}."
+    )
+
+
+def _elsewhere(study: Study) -> str:
+    records = list(study.trials["record"])
+    other = sum(record.environment not in ("", study.run.info.machine_key) for record in records)
+    copied = sum(record.resumed_from is not None for record in records)
+    texts = [f"{count(other, 'trial')} were measured on a machine or environment with another key."] if other else []
+    if copied:
+        texts.append(
+            f"{count(copied, 'trial')} were taken over from earlier runs: their rounds pair different sessions."
+        )
+    return " ".join(texts)

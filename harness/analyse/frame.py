@@ -1,0 +1,163 @@
+"""Records as tables, one row per trial and one row per step: all that page and console say is computed from them.
+
+A cell is compared with others of its group: cells that are equal on every key that the baseline does not name.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness.run.stored import StoredRun
+from harness.schema.record import Record, RunInfo
+from harness.schema.suite import AXES, Choice, Recipe
+from harness.schema.trial import Trial
+
+OF_TRIAL = {"devices": "device_slots"}
+"""Key of a suite → attribute of a trial, where they differ: a trial's `devices` is how many of those it uses."""
+FIXED_COLUMNS = (
+    *("trial_id", "cell", "group", "group_label", "label", "main", "options", "is_baseline", "strategy"),
+    *("strategy_label", "precision", "techniques", "recipe", "seed", "repeat", "status", "reason", "phase"),
+    *("parity", "steady", "load_start", "record"),
+)
+
+
+def trials_frame(run: StoredRun) -> pd.DataFrame:
+    """One row per trial, in stored order; reference executions are left out.
+
+    trial_id, cell: content hashes. group: number of the group in order of appearance; group_label, label: short
+    texts that tell groups and the cells of a group apart; main and options: the label in two parts (`fsdp bf16`,
+    `reshard_after_forward=false`). is_baseline. strategy: registered name; strategy_label: with options. seed,
+    repeat, status, reason, phase. parity: passed, failed, unchecked or None. steady: warm-up ended steady.
+    load_start: load average. record: the Record. Then a column per metric that any record holds, NaN where absent.
+    """
+    records = [record for record in run.records if record.trial.kind == "measure"]
+    groups = _groups(run.info, records)
+    rows = [_row(run.info, record, groups[record.trial.cell]) for record in records]
+    names = list(dict.fromkeys(name for record in records for name in record.metrics))
+    frame = pd.DataFrame(rows, columns=list(FIXED_COLUMNS))
+    measured = pd.DataFrame([record.metrics for record in records], columns=names, dtype=float, index=frame.index)
+    return pd.concat([frame, measured], axis=1)
+
+
+def steps_frame(run: StoredRun, trials: pd.DataFrame) -> pd.DataFrame:
+    """One row per step of the trials given: trial_id, step, timed, loss, grad_norm, lr, step_s, cpu_s, train_s.
+
+    train_s: training seconds up to and including the step, the sum of step_s; NaN from the first missing step on.
+    Columns that no trial holds are NaN.
+    """
+    wanted = ["trial_id", "step", "timed", "loss", "grad_norm", "lr", "step_s", "cpu_s", "train_s"]
+    parts = []
+    for trial_id in trials["trial_id"]:
+        series = run.series.get(trial_id)
+        if series is None or not series.columns:
+            continue
+        part = pd.DataFrame({name: pd.Series(values, dtype=float) for name, values in series.columns.items()})
+        part["trial_id"] = trial_id
+        if "step" not in part:
+            part["step"] = range(1, len(part) + 1)
+        if "step_s" in part:
+            part["train_s"] = part["step_s"].cumsum(skipna=False)
+        parts.append(part.reindex(columns=wanted))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=wanted)
+
+
+def setting(trial: Trial, key: str) -> Any:
+    """What the trial has for a key of a suite."""
+    return getattr(trial, OF_TRIAL.get(key, key))
+
+
+def setting_text(key: str, value: Any) -> str:
+    """A setting as short text: choices by their label, numbers with their key."""
+    if isinstance(value, (Choice, Recipe)):
+        return value.label
+    if isinstance(value, (tuple, list)):
+        return " + ".join(setting_text(key, part) for part in value)
+    return str(value) if key in ("workload", "size", "device") else f"{key} {'found' if value is None else value}"
+
+
+def compared_keys(info: RunInfo) -> list[str]:
+    """Keys in which the cells of a group differ, in the order of a suite; the baseline's where none are stored."""
+    keys = info.compared_keys or list(info.baseline)
+    return [key for key in AXES if key in keys]
+
+
+def _group_keys(info: RunInfo) -> list[str]:
+    compared = compared_keys(info)
+    return [key for key in AXES if key not in compared] if compared else ["workload", "size"]
+
+
+def _groups(info: RunInfo, records: Sequence[Record]) -> dict[str, tuple[int, str]]:
+    """By cell: number and label of its group."""
+    keys = _group_keys(info)
+    of_cell = {record.trial.cell: _texts(keys, record.trial) for record in records}
+    numbers = {texts: number for number, texts in enumerate(dict.fromkeys(of_cell.values()))}
+    labels = dict(zip(numbers, _group_labels(keys, list(numbers)), strict=True))
+    return {cell: (numbers[texts], labels[texts]) for cell, texts in of_cell.items()}
+
+
+def _texts(keys: Iterable[str], trial: Trial) -> tuple[str, ...]:
+    return tuple(setting_text(key, setting(trial, key)) for key in keys)
+
+
+def _group_labels(keys: Sequence[str], groups: Sequence[tuple[str, ...]]) -> list[str]:
+    """`gpt/nano`, and of the other keys those in which groups of the same workload and size differ."""
+    name_at = [index for index, key in enumerate(keys) if key in ("workload", "size")]
+    name = ["/".join(group[index] for index in name_at) or "all cells" for group in groups]
+    alike = defaultdict(list)
+    for group, label in zip(groups, name, strict=True):
+        alike[label].append(group)
+    labels = []
+    for group, label in zip(groups, name, strict=True):
+        differing = [
+            text
+            for index, text in enumerate(group)
+            if index not in name_at and text and len({other[index] for other in alike[label]}) > 1
+        ]
+        labels.append(", ".join([label, *differing]))
+    return labels
+
+
+def _row(info: RunInfo, record: Record, group: tuple[int, str]) -> list[Any]:
+    trial = record.trial
+    main, options = cell_label(info, trial)
+    return [
+        *(trial.id, trial.cell, *group, f"{main} ({options})" if options else main, main, options),
+        *(is_baseline(info, trial), trial.strategy.name, trial.strategy.label, trial.precision.label),
+        *(setting_text("techniques", trial.techniques), trial.recipe.label, trial.seed, trial.repeat),
+        *(record.status.value, record.reason, record.phase.value),
+        *(record.parity.status if record.parity else None, record.warmup.steady if record.warmup else None),
+        *(record.load[0] if record.load else None, record),
+    ]
+
+
+def cell_label(info: RunInfo, trial: Trial) -> tuple[str, str]:
+    """What tells the cell from others of its group: names (`fsdp bf16`) and options (`reshard_after_forward=false`)."""
+    names: list[str] = []
+    options: list[str] = []
+    for key in compared_keys(info) or ("strategy", "precision"):
+        value = setting(trial, key)
+        choices = [value] if isinstance(value, Choice) else list(value) if isinstance(value, tuple) else []
+        names += [choice.name for choice in choices] if choices or key == "techniques" else [setting_text(key, value)]
+        options += [choice.label[len(choice.name) + 1 : -1] for choice in choices if choice.options]
+    return " ".join(names) or "plain", ", ".join(options)
+
+
+def is_baseline(info: RunInfo, trial: Trial) -> bool:
+    """Whether the trial has the baseline's value for every key that the baseline names."""
+    return bool(info.baseline) and all(_equal(key, value, setting(trial, key)) for key, value in info.baseline.items())
+
+
+def _equal(key: str, asked: Any, found: Any) -> bool:
+    if isinstance(found, Choice):
+        return Choice.model_validate(asked).label == found.label
+    if isinstance(found, Recipe):
+        given = {name: value for name, value in Recipe.model_validate(asked) if value is not None}
+        return all(getattr(found, name) == value for name, value in given.items())
+    if isinstance(found, tuple):
+        parts = asked if isinstance(asked, (list, tuple)) else [asked]
+        return [Choice.model_validate(part).label for part in parts] == [choice.label for choice in found]
+    return asked == "auto" or bool(asked == found)

@@ -1,0 +1,126 @@
+"""A study: one run with all that is computed from it, so that sentences, pictures and tables say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from harness.analyse.cells import SPEED, Cell, HeldOut, cells_of, held_out, pareto, rate_metric
+from harness.analyse.frame import steps_frame, trials_frame
+from harness.analyse.quantity import SPACE, count
+from harness.analyse.ratios import Noise, noise_floor, ratios_frame
+from harness.run.stored import StoredRun
+from harness.schema.record import Record
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that are compared with one another.
+
+    label: `gpt/nano`; place: the devices; trials: rows of `trials_frame`; rate, unit: the metric throughput is shown in
+    and its unit of work; front: cells on the Pareto front of throughput and memory.
+    """
+
+    number: int
+    label: str
+    place: str
+    trials: pd.DataFrame
+    cells: list[Cell]
+    rate: str
+    unit: str
+    held_out: HeldOut | None
+    front: set[str]
+
+    @cached_property
+    def ranking(self) -> list[Cell]:
+        """Cells with throughput, fastest first: by the ratio to the baseline, by throughput where one has none."""
+        known = [cell for cell in self.cells if SPEED in cell.metrics]
+        if any(cell.speed is None for cell in known):
+            return sorted(known, key=lambda cell: -cell.metrics[SPEED])
+        return sorted(known, key=lambda cell: -(cell.speed or 0.0))
+
+    @property
+    def order(self) -> list[Cell]:
+        """All cells: the ranking, then those without throughput in stored order."""
+        return [*self.ranking, *(cell for cell in self.cells if SPEED not in cell.metrics)]
+
+    @property
+    def baseline(self) -> Cell | None:
+        """The baseline, or None where the group has no such cell."""
+        return next((cell for cell in self.cells if cell.is_baseline), None)
+
+    def with_metric(self, name: str) -> list[Cell]:
+        """Cells of the ranking that have a metric."""
+        return [cell for cell in self.ranking if name in cell.metrics]
+
+    def named(self, cell: str) -> Cell:
+        """The cell with this hash. Raises KeyError."""
+        return self._by_hash[cell]
+
+    @cached_property
+    def _by_hash(self) -> dict[str, Cell]:
+        return {cell.cell: cell for cell in self.cells}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run with its tables. ratios: `ratios_frame`; noise: None where no cell has two rounds."""
+
+    run: StoredRun
+    trials: pd.DataFrame
+    ratios: pd.DataFrame
+    groups: list[Group]
+    noise: Noise | None
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """`steps_frame` of all trials."""
+        return steps_frame(self.run, self.trials)
+
+    @property
+    def ok(self) -> int:
+        """Trials that ended OK."""
+        return int((self.trials["status"] == "OK").sum())
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Trials that were started and did not end OK."""
+        return self.trials[~self.trials["status"].isin(["OK", "UNSUPPORTED"])]
+
+    @property
+    def unsupported(self) -> pd.DataFrame:
+        """Trials that cannot run here."""
+        return self.trials[self.trials["status"] == "UNSUPPORTED"]
+
+
+def study(run: StoredRun) -> Study:
+    """Compute everything from a run."""
+    trials = trials_frame(run)
+    ratios = ratios_frame(trials)
+    cells = cells_of(trials, ratios)
+    groups = [_group(run, number, trials, cells) for number in dict.fromkeys(cell.group for cell in cells)]
+    return Study(run, trials, ratios, groups, noise_floor(trials))
+
+
+def _group(run: StoredRun, number: int, trials: pd.DataFrame, cells: list[Cell]) -> Group:
+    members, own = trials[trials["group"] == number], [cell for cell in cells if cell.group == number]
+    records: list[Record] = list(members["record"])
+    rate, unit = rate_metric(run.info, records[0], own)
+    label, learned = str(members["group_label"].iloc[0]), held_out(run.info, members)
+    return Group(number, label, place_of(records), members, own, rate, unit, learned, pareto(own))
+
+
+def place_of(records: Iterable[Record]) -> str:
+    """The devices cells of a group had: `2 × NVIDIA H200`, `2 × CPU share (1 core each)`."""
+    records = list(records)
+    slots = records[0].trial.device_slots
+    ranks = [rank for record in records for rank in record.per_rank]
+    if records[0].trial.device != "cpu":
+        name = next((rank.device for rank in ranks if rank.device), records[0].trial.device)
+        return f"{slots}{SPACE}× {name}"
+    cores = len({core for rank in ranks for core in rank.cores})
+    each = f" ({count(cores // slots, 'core')}{' each' if slots > 1 else ''})" if cores >= slots else ""
+    return f"{slots}{SPACE}× CPU share{each}" if slots > 1 else f"CPU{each}"

@@ -1,0 +1,101 @@
+"""Figures to be seen at a glance: fastest, least memory, first to target, run-to-run noise, failures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.analyse.answer import ENDING, SAME_LEARNING
+from harness.analyse.cells import MEMORY
+from harness.analyse.quantity import count, digits, duration, listed, percent, rate, size, times
+from harness.analyse.ratios import ranked
+from harness.analyse.study import Group, Study
+
+
+@dataclass(frozen=True)
+class Line:
+    """A figure and whose it is. group is empty where the figure is of the whole run."""
+
+    figure: str
+    what: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What is shown under one title, a line per group; note: how to read it; alarming: something went wrong."""
+
+    title: str
+    lines: tuple[Line, ...]
+    note: str = ""
+    alarming: bool = False
+
+
+def tiles(study: Study) -> list[Tile]:
+    """All tiles that the run has figures for, in the order they are shown."""
+    by_group = [
+        Tile("Fastest", _each(study, _fastest), "throughput against the baseline"),
+        Tile("Least memory", _each(study, _least), "peak bytes of tensors on a device"),
+        Tile("Learned", _each(study, _learned), "training seconds to the target, else the held-out metric"),
+    ]
+    return [*(tile for tile in by_group if tile.lines), _noise(study), _failures(study)]
+
+
+def _each(study: Study, line: Callable[[Group], Line | None]) -> tuple[Line, ...]:
+    return tuple(found for group in study.groups if (found := line(group)) is not None)
+
+
+def _fastest(group: Group) -> Line | None:
+    """The fastest cell, with its verdict where that is not `faster`."""
+    if not group.ranking:
+        return None
+    best = group.ranking[0]
+    if best.speed is None or len(group.ranking) == 1:
+        return Line(rate(best.metrics[group.rate], group.unit), best.label, group.label)
+    word = ", the baseline" if best.is_baseline else f", {best.verdict}" if best.verdict != "faster" else ""
+    return Line(times(best.speed), best.label + word, group.label)
+
+
+def _least(group: Group) -> Line | None:
+    known = group.with_metric(MEMORY)
+    if not known:
+        return None
+    least = min(known, key=lambda cell: cell.metrics[MEMORY])
+    return Line(size(least.metrics[MEMORY]), least.label, group.label)
+
+
+def _learned(group: Group) -> Line | None:
+    """First to the target, of the cells all of whose rounds reached it; else the best held-out value."""
+    trials = ranked(group.trials)
+    if "time_to_target_s" in trials:
+        missed = set(trials.loc[trials["time_to_target_s"].isna(), "cell"])
+        reached = [cell for cell in group.with_metric("time_to_target_s") if cell.cell not in missed]
+        if reached:
+            first = min(reached, key=lambda cell: cell.metrics["time_to_target_s"])
+            return Line(duration(first.metrics["time_to_target_s"]), f"{first.label}, first to target", group.label)
+    found = group.held_out
+    if found is None:
+        return None
+    same = len(found.rounds) > 1 and found.spread <= SAME_LEARNING
+    who = "all cells" if same else group.named(found.best).label
+    return Line(digits(found.values[found.best]), f"{who}, {found.metric} at step {found.step}", group.label)
+
+
+def _noise(study: Study) -> Tile:
+    if study.noise is None:
+        return Tile("Run-to-run noise", (Line("unknown", "no cell has two rounds"),))
+    what = f"of step time between rounds of a cell ({study.noise.df} degrees of freedom)"
+    note = "single runs that differ by less say nothing; ratios within rounds cancel part of it"
+    return Tile("Run-to-run noise", (Line(f"± {percent(study.noise.sd)}", what),), note)
+
+
+def _failures(study: Study) -> Tile:
+    started, failed = len(study.trials) - len(study.unsupported), study.failures
+    how = listed(
+        [f"{number} {ENDING.get(status, status)}" for status, number in Counter(failed["status"]).most_common()]
+    )
+    off = len(study.unsupported)
+    note = f"{count(off, 'cell')} not supported on this machine" if off else ""
+    line = Line(f"{len(failed)} of {started:,}", how or "all that could run ended well")
+    return Tile("Failures", (line,), note, alarming=not failed.empty)

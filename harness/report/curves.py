@@ -1,0 +1,171 @@
+"""Loss curves: by step, where strategies must lie on one another, and by time, where they must not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from harness.analyse.cells import Cell
+from harness.analyse.quantity import digits, duration
+from harness.analyse.study import Group
+from harness.report.look import dash
+from harness.report.picture import Padding, Picture, Style, field, pixels, raw, scaled
+from harness.report.plane import CHARACTER, Anchor, Label, Plane, place, widened, write
+from harness.report.text import clip
+
+if TYPE_CHECKING:
+    import altair as alt
+
+POINTS_AT_MOST = 250
+"""Points of a curve that are drawn: more cannot be seen."""
+CURVES_AT_MOST = 12
+PADDING = Padding(36, 14, 10, 40)
+KEY_LINE = 16
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Loss of a cell, mean over its rounds. x: step or training seconds."""
+
+    cell: Cell
+    x: Floats
+    loss: Floats
+
+    @property
+    def end(self) -> tuple[float, float]:
+        """Last x and loss."""
+        return float(self.x[-1]), float(self.loss[-1])
+
+
+def loss_curves(group: Group, steps: pd.DataFrame, x: str) -> list[Curve]:
+    """Curves of the cells that ended OK, in the order of the ranking: mean over rounds at each step, then smoothed.
+
+    Window of the running mean: a 25th of the curve's steps, centred; none for short runs. x: `step` or `train_s`.
+    """
+    trials = group.trials.loc[group.trials["status"] == "OK", ["trial_id", "cell"]]
+    known = steps.merge(trials, on="trial_id").dropna(subset=list({"loss", "step", x}))
+    known = known.astype({"loss": float, "step": float, x: float})
+    by_cell = {str(cell): own for cell, own in known.groupby("cell")}
+    shown = [cell for cell in group.ranking if cell.cell in by_cell][:CURVES_AT_MOST]
+    curves = [_curve(cell, by_cell[cell.cell], x) for cell in shown]
+    return [curve for curve in curves if len(curve.x) > 1]
+
+
+def _curve(cell: Cell, steps: pd.DataFrame, x: str) -> Curve:
+    means = steps.groupby("step", as_index=False)[list({"loss", x} - {"step"})].mean()
+    window = max(1, round(len(means) / 25))
+    smooth = means["loss"].rolling(window, center=True, min_periods=1).mean()
+    return Curve(cell, means[x].to_numpy(float), smooth.to_numpy(float))
+
+
+def loss_by_step(curves: Sequence[Curve], picture: Picture) -> Markup | None:
+    """Loss by step, curves labelled where they end; bundles of curves that end together by one label."""
+    if not curves:
+        return None
+    plane = _plane(curves, picture)
+    return _draw(curves, picture, plane, "optimizer step", write(picture, _ends(curves, plane, picture)))
+
+
+def loss_by_time(curves: Sequence[Curve], picture: Picture) -> Markup | None:
+    """Loss by training seconds; the key stands where falling curves leave room, soonest end first."""
+    if not curves:
+        return None
+    plane = _plane(curves, picture)
+    return _draw(curves, picture, plane, "training seconds", _key(curves, picture, plane))
+
+
+def _plane(curves: Sequence[Curve], picture: Picture) -> Plane:
+    losses = [float(end) for curve in curves for end in (curve.loss.min(), curve.loss.max())]
+    width = picture.layout.width - PADDING.left - PADDING.right
+    last = max(curve.end[0] for curve in curves)
+    return Plane(width, picture.layout.height, (0, last * 1.02), widened(losses, 0.06))
+
+
+def _draw(curves: Sequence[Curve], picture: Picture, plane: Plane, title: str, texts: list[alt.Chart]) -> Markup:
+    """All curves as one layer, slowest first so that the fastest lies on top, each thinned to what can be seen."""
+    most = max(20, min(POINTS_AT_MOST, (1000 if picture.layout.above else 2000) // len(curves)))
+    values = []
+    for curve in reversed(curves):
+        kept = np.unique(np.linspace(0, len(curve.x) - 1, min(most, len(curve.x))).astype(int))
+        about = picture.about([curve.cell.strategy], f"{curve.cell.label}: loss {digits(curve.end[1])} at the end")
+        same = _line_of(curve, picture) | {"cell": curve.cell.cell, "about": about}
+        values += [{"x": float(curve.x[at]), "y": float(curve.loss[at]), **same} for at in kept]
+    x = scaled("x", plane.x, title, tickCount=6, grid=False)
+    y = scaled("y", plane.y, None, tickCount=5)
+    channels = {
+        "detail": field("cell:N"),
+        "order": field("x:Q"),
+        "stroke": raw("colour"),
+        "strokeDash": _dashes(curves),
+    }
+    lines = picture.layer("line", values, {"strokeWidth": 1.75, "strokeJoin": "round"}, x=x, y=y, **channels)
+    return picture.draw([lines, *texts], plane.width, plane.height, PADDING)
+
+
+def _line_of(curve: Curve, picture: Picture) -> dict[str, Any]:
+    return {"colour": picture.look.colour(curve.cell.strategy), "dash": curve.cell.precision}
+
+
+def _dashes(curves: Sequence[Curve]) -> Style:
+    names = list(dict.fromkeys(curve.cell.precision for curve in curves))
+    return {"shorthand": "dash:N", "scale": {"domain": names, "range": [dash(name) for name in names]}, "legend": None}
+
+
+def _ends(curves: Sequence[Curve], plane: Plane, picture: Picture) -> list[Label]:
+    """A label per bundle of curves that end at the same place, clear of the curves."""
+    bundles: list[tuple[float, float, list[Curve]]] = []
+    for curve in curves:
+        px, py = plane.at(*curve.end)
+        near = next((members for x, y, members in bundles if abs(x - px) < 4 and abs(y - py) < 9), None)
+        if near is None:
+            bundles.append((px, py, [curve]))
+        else:
+            near.append(curve)
+    anchors = []
+    for px, py, members in bundles:
+        strategies = [curve.cell.strategy for curve in members]
+        colour = picture.look.colour(strategies[0]) if len(set(strategies)) == 1 else "var(--ink)"
+        texts = _bundle_texts([curve.cell.label for curve in members], len(curves))
+        anchors.append(Anchor(px, py, texts, picture.look.css(strategies), colour))
+    return place(anchors, _passed(curves, plane), plane)
+
+
+def _passed(curves: Sequence[Curve], plane: Plane) -> list[tuple[float, float]]:
+    """Points every few pixels along the curves, which labels must not cover."""
+    points = set()
+    for curve in curves:
+        for x in np.linspace(curve.x[0], curve.x[-1], 90):
+            px, py = plane.at(float(x), float(np.interp(x, curve.x, curve.loss)))
+            points.add((round(px), round(py)))
+    return [(float(x), float(y)) for x, y in sorted(points)]
+
+
+def _bundle_texts(names: list[str], of: int) -> tuple[str, ...]:
+    if len(names) == 1:
+        return clip(names[0], 40), clip(names[0], 20)
+    return (f"all {of} cells, one line",) if len(names) == of else (f"{clip(names[0], 18)} and {len(names) - 1} more",)
+
+
+def _key(curves: Sequence[Curve], picture: Picture, plane: Plane) -> list[alt.Chart]:
+    """Samples of the lines with names and seconds at the end, in the top right corner."""
+    soonest = sorted(curves, key=lambda curve: curve.end[0])[: int((plane.height - 30) // KEY_LINE)]
+    names = [clip(curve.cell.label, 22 if picture.layout.above else 44) for curve in soonest]
+    left = plane.width - CHARACTER * max(len(name) for name in names) - 56
+    samples, labels = [], []
+    for number, (curve, name) in enumerate(zip(soonest, names, strict=True)):
+        y, classes = 8.0 + number * KEY_LINE, picture.look.css([curve.cell.strategy])
+        sample = {"x": left - 30, "to": left - 6, "y": y, "about": picture.about([curve.cell.strategy])}
+        samples.append(sample | _line_of(curve, picture))
+        labels.append(Label(left, y, name, "left", classes, "var(--ink)"))
+        labels.append(Label(plane.width, y, duration(curve.end[0]), "right", classes, "var(--muted)"))
+    ends = {"x": pixels("x"), "x2": field("to:Q"), "y": pixels("y")}
+    line = picture.layer(
+        "rule", samples, {"strokeWidth": 1.75}, **ends, stroke=raw("colour"), strokeDash=_dashes(curves)
+    )
+    return [line, *write(picture, labels)]

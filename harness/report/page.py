@@ -1,0 +1,226 @@
+"""The page: one self-contained HTML file that opens from disk, loads nothing, and is whole without JavaScript."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from harness.analyse.answer import Answer, answers
+from harness.analyse.caveats import caveats
+from harness.analyse.cells import workload_facts
+from harness.analyse.quantity import count, digits, duration
+from harness.analyse.study import Group, Study, study
+from harness.analyse.tiles import Tile, tiles
+from harness.report import tables
+from harness.report.figures import GROUPS_AT_MOST, Figure, figures
+from harness.report.look import Look, look_of
+from harness.report.text import clip, finalize
+from harness.run.stored import StoredRun
+from harness.schema.errors import StoreError
+
+POLICY = (
+    "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"
+)
+GLYPHS = {"fp32": "●", "bf16": "◆", "fp16": "▲"}
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """A group in the page: its figures, its table, and what its data are. figures is empty beyond the first groups."""
+
+    id: str
+    group: Group
+    data: str
+    figures: list[Figure]
+    cells: tables.Table
+
+
+@dataclass(frozen=True)
+class RunView:
+    """All that the template shows of one run."""
+
+    id: str
+    study: Study
+    machine: list[str]
+    counts: list[tuple[str, str]]
+    answers: list[Answer]
+    tiles: list[Tile]
+    groups: list[GroupView]
+    failures: list[tables.Failure]
+    not_run: list[tuple[str, str, list[str]]]
+    trials: tables.Table
+    proofs: tables.Table
+    environment: list[tuple[str, str]]
+    provenance: list[tuple[str, str]]
+    suite: str
+    caveats: list[str]
+
+
+def build_page(run: StoredRun | Sequence[StoredRun]) -> str:
+    """The whole page as HTML. Several runs stand under one another: rounds of different runs are never paired."""
+    runs = [run] if isinstance(run, StoredRun) else list(run)
+    studies = [study(each) for each in runs]
+    look = look_of(name for each in studies for name in each.trials["strategy"])
+    views = [_view(each, look, f"r{number}") for number, each in enumerate(studies)]
+    precisions = list(dict.fromkeys(name for each in studies for name in each.trials["precision"]))
+    environment = _templates()
+    style, script = _source(environment, "style.css"), _source(environment, "page.js")
+    question = runs[0].info.question if len(runs) == 1 else f"{len(runs)} runs"
+    return environment.get_template("page.html.j2").render(
+        views=views,
+        question=question,
+        title=clip(question, 90),
+        strategies=[(f"f{number}", look.slot(name), name) for number, name in enumerate(look.slots)],
+        precisions=[(GLYPHS.get(name, "■"), name) for name in precisions],
+        glossary=tables.glossary(),
+        groups_at_most=GROUPS_AT_MOST,
+        style=style,
+        script=script,
+        policy=POLICY.format(style=csp_hash(style), script=csp_hash(script)),
+    )
+
+
+def write_page(run: StoredRun | Sequence[StoredRun], path: Path) -> None:
+    """Write the page so that at any moment either the old or the whole new one is there.
+
+    Raises StoreError where the file cannot be written.
+    """
+    content = build_page(run).encode("utf-8", errors="replace")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"page {path}: {error.strerror or error}") from error
+
+
+def csp_hash(text: str) -> str:
+    """What a Content-Security-Policy names an inline style or script by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harness.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=finalize
+    )
+    environment.filters |= {"count": count, "clip": clip}
+    return environment
+
+
+def _source(environment: Environment, name: str) -> Markup:
+    """A file of the templates as it stands in the page, comments of whole lines and indentation left out."""
+    assert environment.loader is not None
+    lines = (line.strip() for line in environment.loader.get_source(environment, name)[0].splitlines())
+    return Markup("\n".join(line for line in lines if line and not line.startswith(("//", "/*"))))
+
+
+def _view(each: Study, look: Look, prefix: str) -> RunView:
+    info = each.run.info
+    return RunView(
+        id=prefix,
+        study=each,
+        machine=machine(each),
+        counts=counts(each),
+        answers=answers(each),
+        tiles=tiles(each),
+        groups=[_group_view(each, group, look, f"{prefix}g{number}") for number, group in enumerate(each.groups)],
+        failures=tables.failures(each, look),
+        not_run=tables.not_run(each),
+        trials=tables.trials_table(each, look, f"{prefix}-trials"),
+        proofs=tables.proofs_table(each, look, f"{prefix}-proofs"),
+        environment=tables.environment(each),
+        provenance=provenance(each),
+        suite=json.dumps(info.suite, indent=1, ensure_ascii=False),
+        caveats=caveats(each),
+    )
+
+
+def _group_view(each: Study, group: Group, look: Look, prefix: str) -> GroupView:
+    drawn = figures(each, group, look, prefix) if group.number < GROUPS_AT_MOST else []
+    return GroupView(prefix, group, data_line(each, group), drawn, tables.cells_table(group, look, f"{prefix}-cells"))
+
+
+def data_line(each: Study, group: Group) -> str:
+    """What a group trains on, as far as run.json says: data, samples, licence, target and what needs no learning."""
+    facts = workload_facts(each.run.info, group.trials["record"].iloc[0])
+    trial = group.trials["record"].iloc[0].trial
+    trivial = facts.get("trivial") or {}
+    parts = [
+        f"global batch {trial.global_batch}, {count(trial.steps, 'timed step')}, {trial.recipe.label}",
+        f"data: {facts['source']}" if facts.get("source") else "",
+        f"{facts['train_samples']:,} training and {facts['held_out_samples']:,} held-out samples"
+        if "train_samples" in facts and "held_out_samples" in facts
+        else "",
+        f"target: {facts['metric']} {digits(facts['target'])}" if facts.get("target") is not None else "",
+        f"without learning: {', '.join(f'{name} {digits(value)}' for name, value in trivial.items())}"
+        if trivial
+        else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def machine(each: Study) -> list[str]:
+    """The machine in a few words for the head of the page: host, devices, torch, commit."""
+    known = {key.rpartition(".")[2]: value for key, value in tables.flat(each.run.info.environment)}
+    names = each.run.info.environment.get("accelerator_names")
+    devices = (
+        ", ".join(f"{names.count(name)} × {name}" for name in dict.fromkeys(names)) if isinstance(names, list) else ""
+    )
+    found = [
+        known.get("host") or known.get("hostname"),
+        devices or known.get("cpu_model") or known.get("cpu"),
+        f"torch {known['torch']}" if "torch" in known else None,
+        f"commit {known['git_commit'][:10]}" if known.get("git_commit", "unknown") not in ("unknown", "") else None,
+    ]
+    return [clip(text, 60) for text in found if text]
+
+
+def counts(each: Study) -> list[tuple[str, str]]:
+    """How the trials ended, as (kind, text): `60 of 66 ok`, `6 not supported here`, `4 failed`, `2 not reached`."""
+    ok, failed, off = each.ok, len(each.failures), len(each.unsupported)
+    planned = max(each.run.info.planned, len(each.trials))
+    missing = planned - len(each.trials)
+    found = [("ok", f"{ok:,} of {planned:,} ok"), ("off", f"{off:,} not supported here" if off else "")]
+    found += [("bad" if failed else "ok", f"{failed:,} failed"), ("bad", f"{missing:,} not reached" if missing else "")]
+    return [(kind, text) for kind, text in found if text]
+
+
+def provenance(each: Study) -> list[tuple[str, str]]:
+    """Where the figures come from: command, suite, times, cost of the harness itself."""
+    info = each.run.info
+    overhead = [value for value in each.trials.get("harness_overhead_s", []) if value == value]
+    rows: list[tuple[str, Any]] = [
+        ("command", info.command),
+        ("suite", info.suite_file),
+        ("run folder", each.run.folder.name),
+        ("started", info.started_at),
+        ("ended", info.ended_at or "cut off"),
+        ("took", _took(info.started_at, info.ended_at)),
+        ("machine key", info.machine_key),
+        ("harness", info.harness_version),
+        ("CPU of the parent process", duration(info.parent_cpu_s) if info.parent_cpu_s is not None else ""),
+        (
+            "overhead of a trial, mean",
+            duration(sum(overhead) / len(overhead)) if overhead else "",
+        ),
+    ]
+    return [(key, str(value)) for key, value in rows if value]
+
+
+def _took(start: str, end: str | None) -> str:
+    try:
+        return duration((datetime.fromisoformat(end or "") - datetime.fromisoformat(start)).total_seconds())
+    except (ValueError, TypeError):
+        return ""

@@ -1,0 +1,120 @@
+"""A plot with two linear axes, and labels written straight onto it: nobody looks from a legend to a line and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.report.picture import Picture, field, pixels, raw
+from harness.report.svg import description
+
+if TYPE_CHECKING:
+    import altair as alt
+
+CHARACTER = 6.7
+"""Pixels of a character of 11 px text in a wide system font: an estimate on the safe side."""
+LINE = 12.5
+Domain = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Sizes in pixels and domains of a plot, so that labels can be placed before anything is drawn."""
+
+    width: float
+    height: float
+    x: Domain
+    y: Domain
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Pixels of a point, from the top left of the plot."""
+        across, up = (x - self.x[0]) / (self.x[1] - self.x[0]), (y - self.y[0]) / (self.y[1] - self.y[0])
+        return across * self.width, (1 - up) * self.height
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Where a label belongs, in pixels of the plot. texts: the first that fits is written; classes: for the filter."""
+
+    x: float
+    y: float
+    texts: tuple[str, ...]
+    classes: str
+    colour: str = "var(--ink)"
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label with its place: x, y are the middle of its left end (align left) or right end (align right)."""
+
+    x: float
+    y: float
+    text: str
+    align: str
+    classes: str
+    colour: str
+
+
+def widened(values: Sequence[float], share: float) -> Domain:
+    """The range of values with room at both ends."""
+    low, high = min(values), max(values)
+    room = (high - low) * share or abs(high) * 0.1 or 1.0
+    return low - room, high + room
+
+
+def place(anchors: Sequence[Anchor], obstacles: Iterable[tuple[float, float]], plane: Plane) -> list[Label]:
+    """Put each label right, left, above or below its anchor where it hits no point, no other label and no edge.
+
+    anchors: the most important first. A label that fits nowhere is left out: its mark has a tooltip, and its figures
+    stand in the table.
+    """
+    taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in obstacles]
+    placed = []
+    for anchor in anchors:
+        for label, box in _candidates(anchor):
+            inside = box[0] >= 0 and box[2] <= plane.width and box[1] >= 0 and box[3] <= plane.height
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                placed.append(label)
+                break
+    return placed
+
+
+def _candidates(anchor: Anchor) -> Iterable[tuple[Label, Box]]:
+    x, y = anchor.x, anchor.y
+    for text in anchor.texts:
+        long = CHARACTER * len(text)
+        sides = [
+            (x + 9, y, "left"),
+            (x - 9, y, "right"),
+            (x - long / 2, y - 13, "left"),
+            (x - long / 2, y + 13, "left"),
+        ]
+        for away in (-13, 13, -24, 24, -38, 38, -54, 54, -72):
+            sides += [(x + 5, y + away, "left"), (x - 5, y + away, "right")]
+        for left, middle, align in sides:
+            start = left if align == "left" else left - long
+            box = (start, middle - LINE / 2, start + long, middle + LINE / 2)
+            yield Label(left, middle, text, align, anchor.classes, anchor.colour), box
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def write(picture: Picture, labels: Sequence[Label]) -> list[alt.Chart]:
+    """Layers that write labels."""
+    layers = []
+    for align in ("left", "right"):
+        values = [_text(label) for label in labels if label.align == align]
+        if values:
+            channels = {"x": pixels("x"), "y": pixels("y"), "text": field("text:N"), "color": raw("colour")}
+            layers.append(picture.layer("text", values, {"align": align}, **channels))
+    return layers
+
+
+def _text(label: Label) -> dict[str, Any]:
+    about = description(label.classes, "")
+    return {"x": label.x, "y": label.y, "text": label.text, "colour": label.colour, "about": about}

@@ -1,0 +1,273 @@
+"""Tables of the page: cells of a group, trials, proofs that strategies did what was asked, failures, environment."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.analyse.answer import ended
+from harness.analyse.cells import MEMORY, SPEED, Cell
+from harness.analyse.quantity import ABSENT, between, digits, times
+from harness.analyse.study import Group, Study
+from harness.report.look import Look
+from harness.report.text import clip, tail
+from harness.schema.metrics import METRICS, Metric
+from harness.schema.record import Parity, RankResult, Record
+
+MIB = 2**20
+FAILURES_AT_MOST = 60
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: title, unit written under it, what it means; number: figures, right-aligned and sorted as such."""
+
+    title: str
+    unit: str = ""
+    means: str = ""
+    number: bool = True
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row: texts of its cells; strategies: classes for the filter; kind: `ok`, `bad`, `off` or `base`."""
+
+    cells: tuple[str, ...]
+    strategies: str
+    kind: str = "ok"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page. caption says what its rows are."""
+
+    id: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: list[TableRow]
+
+
+def cells_table(group: Group, look: Look, id_: str) -> Table:
+    """Every cell of a group with its figures, fastest first, then those without a figure."""
+    held_out = group.held_out
+    columns = (
+        Column("cell", number=False),
+        Column("verdict", number=False, means="against the baseline, Holm-corrected over all cells"),
+        Column("speed", "× baseline", "mean over rounds of throughput ÷ the baseline's"),
+        Column("interval", "95 %", "two-sided t interval over rounds", number=False),
+        Column("throughput", f"{group.unit}s/s"),
+        Column("step", "ms", METRICS["step_s"].definition),
+        Column("CPU per step", "ms", METRICS["step_cpu_s"].definition),
+        Column("memory", "MiB", METRICS[MEMORY].definition),
+        Column("memory", "× baseline"),
+        Column("held out", f"{held_out.metric} at step {held_out.step}" if held_out else "", "mean over rounds"),
+        Column("rounds", "ok of all", number=False),
+    )
+    rows = [_cell_row(group, cell, look) for cell in group.order]
+    return Table(id_, f"Cells of {group.label}", columns, rows)
+
+
+def _cell_row(group: Group, cell: Cell, look: Look) -> TableRow:
+    bad = "off" if cell.status == "UNSUPPORTED" else "bad"
+    verdict = ended(cell) if not cell.ok else "baseline" if cell.is_baseline else cell.verdict or "no ratio"
+    held_out = group.held_out.values.get(cell.cell) if group.held_out else None
+    metric = cell.metrics.get
+    texts = (
+        cell.label,
+        verdict,
+        _number(cell.speed, 1, _ratio),
+        (between(cell.ratio.low, cell.ratio.high) if cell.ratio else "") or ABSENT,
+        _number(metric(group.rate), 1, _precise),
+        _number(metric("step_s"), 1e-3),
+        _number(metric("step_cpu_s"), 1e-3),
+        _number(metric(MEMORY), MIB),
+        _number(cell.memory, 1, _ratio),
+        _number(held_out, 1, _precise),
+        f"{cell.ok} of {cell.rounds}",
+    )
+    return TableRow(texts, look.css([cell.strategy]), "base" if cell.is_baseline else "ok" if cell.ok else bad)
+
+
+def _ratio(value: float) -> str:
+    return times(value)[:-1]
+
+
+def _precise(value: float) -> str:
+    return digits(value, 4)
+
+
+TRIAL_COLUMNS: tuple[tuple[Column, str, float], ...] = (
+    (Column("throughput", "samples/s"), SPEED, 1),
+    (Column("step", "ms"), "step_s", 1e-3),
+    (Column("CPU per step", "ms"), "step_cpu_s", 1e-3),
+    (Column("data wait", "ms"), "data_wait_s", 1e-3),
+    (Column("memory", "MiB"), MEMORY, MIB),
+    (Column("resident", "MiB"), "peak_rss_bytes", MIB),
+    (Column("loss", ""), "loss", 1),
+    (Column("warm-up", "steps"), "warmup_steps", 1),
+    (Column("first step", "s"), "first_step_s", 1),
+    (Column("overhead", "s", METRICS["harness_overhead_s"].definition), "harness_overhead_s", 1),
+    (Column("whole trial", "s"), "trial_s", 1),
+)
+SILENT = frozenset({"PARITY_FAILED", "NOT_APPLIED"})
+"""Endings whose figures are of something else than was asked: they are not shown."""
+
+
+def trials_table(study: Study, look: Look, id_: str) -> Table:
+    """Every trial. Figures of trials that did not do what was asked are left out: they would be of something else."""
+    several = study.trials["seed"].nunique() > 1
+    known = [(column, name, scale) for column, name, scale in TRIAL_COLUMNS if name in study.trials]
+    columns = (
+        *(Column(title, number=False) for title in ("trial", "group", "cell", "status")),
+        Column("round"),
+        *([Column("seed")] if several else []),
+        *(column for column, _name, _scale in known),
+    )
+    rows = []
+    for trial in study.trials.to_dict("records"):
+        status = str(trial["status"])
+        shown = [ABSENT if status in SILENT else _number(trial[name], scale) for _column, name, scale in known]
+        place = [str(trial["repeat"] + 1), *([str(trial["seed"])] if several else [])]
+        texts = (str(trial["trial_id"]), str(trial["group_label"]), str(trial["label"]), status, *place, *shown)
+        kind = "ok" if status == "OK" else "off" if status == "UNSUPPORTED" else "bad"
+        rows.append(TableRow(texts, look.css([str(trial["strategy"])]), kind))
+    return Table(id_, "Every trial of the run", columns, rows)
+
+
+def proofs_table(study: Study, look: Look, id_: str) -> Table:
+    """Of each cell: parity with one process in fp32, how warm-up ended, and what was read from the live objects."""
+    columns = (
+        *(Column(title, number=False) for title in ("group", "cell", "parity", "class")),
+        Column("loss", "error"), Column("loss", "tolerance"), Column("gradient norm", "error"),
+        Column("gradient norm", "tolerance"), Column("warm-up", "", "steps before the timed window", number=False),
+        Column("found on the live objects", "", "facts that were asked for", number=False),
+    )  # fmt: skip
+    trials = study.trials[study.trials["status"] != "UNSUPPORTED"].drop_duplicates("cell")
+    rows = [_proof_row(trial, look) for trial in trials.to_dict("records")]
+    return Table(id_, "Parity and applied facts, first round of each cell", columns, rows)
+
+
+def _proof_row(trial: Mapping[Hashable, Any], look: Look) -> TableRow:
+    record: Record = trial["record"]
+    parity, warmup = (
+        record.parity or Parity(status="unchecked", equivalence=ABSENT, reason="not reached"),
+        record.warmup,
+    )
+    compared = (parity.loss_error, parity.loss_tolerance, parity.grad_norm_error, parity.grad_norm_tolerance)
+    told = [fact for fact in record.applied if fact.asked is not None or not fact.ok]
+    facts = ", ".join(
+        f"{fact.fact} {_fact(fact.found)}" + ("" if fact.ok else f" (asked {_fact(fact.asked)})") for fact in told
+    )
+    texts = (
+        str(trial["group_label"]),
+        str(trial["label"]),
+        f"{parity.status}: {parity.reason}" if parity.reason else parity.status,
+        parity.equivalence,
+        *(ABSENT if value is None else f"{value:.1e}" for value in compared),
+        f"{warmup.steps} steps, {'steady' if warmup.steady else 'not steady'}" if warmup else ABSENT,
+        clip(facts, 600) or ABSENT,
+    )
+    bad = parity.status == "failed" or not all(fact.ok for fact in record.applied)
+    return TableRow(texts, look.css([str(trial["strategy"])]), "bad" if bad else "ok")
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Trials of one cell that ended alike."""
+
+    status: str
+    group: str
+    cell: str
+    rounds: str
+    phase: str
+    reason: str
+    last_words: str
+    traceback: str
+    command: str
+    strategies: str
+
+
+def failures(study: Study, look: Look) -> list[Failure]:
+    """Trials that did not end well, those of one cell that ended alike together, with the last words of the first."""
+    alike: dict[tuple[str, ...], list[Mapping[Hashable, Any]]] = {}
+    for trial in study.failures.to_dict("records"):
+        key = tuple(str(trial[name]) for name in ("cell", "status", "phase", "reason"))
+        alike.setdefault(key, []).append(trial)
+    return [_failure(trials, look) for trials in alike.values()]
+
+
+def _failure(trials: Sequence[Mapping[Hashable, Any]], look: Look) -> Failure:
+    record: Record = trials[0]["record"]
+    rank, status = _who_speaks(record), record.status.value
+    rounds = ", ".join(str(repeat + 1) for repeat in sorted({trial["repeat"] for trial in trials}))
+    return Failure(
+        status=status,
+        group=str(trials[0]["group_label"]),
+        cell=str(trials[0]["label"]),
+        rounds=f"round{'s' if ',' in rounds else ''} {rounds}",
+        phase=record.phase.value,
+        reason=record.reason or "no reason was recorded",
+        last_words=_last_words(rank),
+        traceback=tail(rank.traceback or "") if rank else "",
+        command=record.command,
+        strategies=look.css([record.trial.strategy.name]),
+    )
+
+
+def _who_speaks(record: Record) -> RankResult | None:
+    """The rank whose last words are shown: the first that died by itself, else the first that said anything."""
+    ranks = record.per_rank
+    died = [rank for rank in ranks if rank.signal or rank.traceback or rank.exit_code]
+    return next(iter([*died, *(rank for rank in ranks if rank.stderr_tail)]), None)
+
+
+def _last_words(rank: RankResult | None) -> str:
+    if rank is None or not (rank.stderr_tail or rank.signal or rank.exit_code):
+        return ""
+    signal = f", signal {rank.signal}" if rank.signal else ""
+    code = f", exit code {rank.exit_code}" if rank.exit_code else ""
+    return f"rank {rank.rank}{signal}{code}\n{tail(rank.stderr_tail)}".strip()
+
+
+def not_run(study: Study) -> list[tuple[str, str, list[str]]]:
+    """Cells that cannot run on this machine: group, reason, labels."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for trial in study.unsupported.to_dict("records"):
+        labels = found.setdefault((str(trial["group_label"]), str(trial["reason"] or "no reason was recorded")), [])
+        labels.append(str(trial["label"]))
+    return [(group, reason, list(dict.fromkeys(labels))) for (group, reason), labels in found.items()]
+
+
+def environment(study: Study) -> list[tuple[str, str]]:
+    """The machine and everything that may explain a number, flat: (key, value)."""
+    return [(key, value) for key, value in flat(study.run.info.environment)]
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """A nested mapping as dotted keys with values as text."""
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{name}.")
+        elif isinstance(value, (list, tuple)):
+            yield name, ", ".join(str(part) for part in value) or "none"
+        else:
+            yield name, "unknown" if value is None or value == {} else str(value)
+
+
+def glossary() -> list[Metric]:
+    """Every metric of the dictionary."""
+    return list(METRICS.values())
+
+
+def _number(value: float | None, scale: float, write: Callable[[float], str] = digits) -> str:
+    return ABSENT if value is None or math.isnan(value) else write(value / scale)
