@@ -94,13 +94,20 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def started(suite: Path, environment: Marked, until: str = "done ") -> subprocess.Popen[str]:
-    """Start the command and wait until it has said so much on stderr."""
+    """Start the command and wait until it has said so much on stderr, and then begun another trial."""
     process = subprocess.Popen(
-        arguments(suite), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        arguments(suite),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert process.stderr is not None
+    said = False
     for line in process.stderr:
-        if until in line:
+        said = said or until in line
+        if said and "start " in line:
             return process
     raise AssertionError(f"ended without {until!r}")
 
@@ -140,7 +147,7 @@ def test_parent_never_loads_torch(tmp_path: Path, marked: Marked) -> None:
 def test_interrupt_keeps_what_is_done_and_resume_does_the_rest(tmp_path: Path, marked: Marked) -> None:
     suite = suite_file(tmp_path, '{ name = "sleeper", seconds = 0.02 }', steps=30, repeats=3)
     process = started(suite, marked)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group gets it
     _out, said = ended(process)
     assert process.returncode == 130
     assert "--resume" in said
@@ -215,7 +222,7 @@ def test_rerun_repeats_a_stored_trial(tmp_path: Path, marked: Marked) -> None:
     ("change", "said"),
     [
         (("devices = 2", "devices = 4096"), "devices"),
-        (('"ddp"', '"dpp"'), "did you mean 'ddp'"),
+        (('"ddp"', '"sinle"'), "did you mean 'single'"),
         (("steps = 5", 'steps = "many"'), "fixed.steps"),
         (("size = ", "sise = "), "did you mean 'size'"),
         (("devices = 2", "devices = 2\nglobal_batch = 6"), "divide"),

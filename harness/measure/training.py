@@ -128,7 +128,6 @@ class Training:
 def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) -> Training:
     """Seed → build → wrap. The same initial weights on every rank and device: they are drawn on the CPU."""
     device = open_device(trial.device, local_rank)
-    device.activate()
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     workload: Workload = workloads[trial.workload.name].function(trial.size, **trial.workload.options)

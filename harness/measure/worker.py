@@ -74,6 +74,7 @@ def _run(job: Job, result: RankResult) -> None:
     for plugin in job.trial.plugins:
         load_plugin(Path(plugin.path))
     device = open_device(job.trial.device, job.local_rank)
+    device.activate()  # before NCCL, which binds to the current device
     result.device, result.threads, result.cores = device.name, job.threads, sorted(os.sched_getaffinity(0))
     if job.world_size > 1:
         dist.init_process_group(

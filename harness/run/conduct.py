@@ -51,7 +51,7 @@ class Conductor:
         total, done = len(plan.trials) + len(plan.unsupported), 0
         for trial, reason in plan.unsupported:
             done += 1
-            record = unsupported(trial, reason, self.inventory.machine_key)
+            record = without_execution(trial, Status.UNSUPPORTED, reason, self.inventory.machine_key)
             self.folder.append(record, None)
             self.observe(Event("finished", trial, done, total, record))
         for trial in plan.trials:
@@ -68,11 +68,18 @@ class Conductor:
         reference = self.reference(trial, done, total)
         if reference[0].status is Status.INTERRUPTED:
             return False
-        self.observe(Event("started", trial, done, total))
-        record, series = self.run(trial, reference)
+        record, series = self._run_or_interrupted(trial, reference, done, total)
         self.folder.append(record, series)
         self.observe(Event("finished", trial, done, total, record))
         return record.status is not Status.INTERRUPTED
+
+    def _run_or_interrupted(self, trial: Trial, reference: Referred, done: int, total: int) -> Referred:
+        try:
+            self.observe(Event("started", trial, done, total))
+            return self.run(trial, reference)
+        except KeyboardInterrupt:  # while its processes were being started or cleared away
+            reason = "the run was stopped while this trial was running"
+            return without_execution(trial, Status.INTERRUPTED, reason, self.inventory.machine_key), None
 
     def run(self, trial: Trial, reference: Referred | None) -> Referred:
         """Execute one trial and make its record."""
@@ -100,12 +107,12 @@ class Conductor:
         return self._references[key]
 
 
-def unsupported(trial: Trial, reason: str, machine_key: str) -> Record:
-    """The record of a cell that cannot run here: a row with its reason, never a missing one."""
+def without_execution(trial: Trial, status: Status, reason: str, machine_key: str) -> Record:
+    """The record of a trial that left nothing itself: impossible here, or stopped. A row, never a missing one."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return Record(
         trial=trial,
-        status=Status.UNSUPPORTED,
+        status=status,
         reason=reason,
         phase=Phase.PLAN,
         environment=machine_key,
