@@ -145,7 +145,7 @@ def test_parent_never_loads_torch(tmp_path: Path, marked: Marked) -> None:
 
 
 def test_interrupt_keeps_what_is_done_and_resume_does_the_rest(tmp_path: Path, marked: Marked) -> None:
-    suite = suite_file(tmp_path, '{ name = "sleeper", seconds = 0.02 }', steps=30, repeats=3)
+    suite = suite_file(tmp_path, '{ name = "sleeper", seconds = 0.01 }', steps=30, repeats=3)
     process = started(suite, marked)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group gets it
     _out, said = ended(process)
@@ -180,7 +180,7 @@ def test_resume_does_not_take_a_changed_suite_for_the_same(tmp_path: Path, marke
 
 
 def test_kill_of_the_parent_leaves_whole_records_and_no_process(tmp_path: Path, marked: Marked) -> None:
-    suite = suite_file(tmp_path, '{ name = "sleeper", seconds = 0.02 }', steps=30, repeats=3)
+    suite = suite_file(tmp_path, '{ name = "sleeper", seconds = 0.01 }', steps=30, repeats=3)
     process = started(suite, marked)
     process.kill()
     ended(process)

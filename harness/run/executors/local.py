@@ -24,6 +24,7 @@ from harness.machine.inventory import Inventory
 from harness.measure import entry
 from harness.measure.job import Job, result_path
 from harness.run.executors.forkserver import start
+from harness.run.executors.interrupts import HeldBack
 from harness.schema.errors import HarnessError
 from harness.schema.record import Phase, RankResult
 from harness.schema.trial import Trial
@@ -76,19 +77,18 @@ def _ask(function: Any, what: str, *arguments: str) -> Any:
 
 def execute(trial: Trial, cores: Sequence[int]) -> Execution:
     """Run a trial in fresh processes until all have ended, it times out, or the person interrupts."""
-    folder = Path(tempfile.mkdtemp(prefix="dynamometer-"))
     started_at, load = time.time(), os.getloadavg()[0]
-    processes: list[ForkServerProcess] = []
+    deadline = time.monotonic() + trial.timeout_s
     ended: Ended = "exit"
-    try:
-        deadline = time.monotonic() + trial.timeout_s
-        for job in jobs(trial, cores, folder):
-            processes.append(start(entry.rank, job.model_dump_json()))
-        if not wait(processes, deadline):
-            ended = "timeout"
-    except KeyboardInterrupt:
-        ended = "interrupt"
-    finally:
+    with HeldBack() as stopping:
+        folder = Path(tempfile.mkdtemp(prefix="dynamometer-"))
+        processes = [start(entry.rank, job.model_dump_json()) for job in jobs(trial, cores, folder)]
+        try:
+            with stopping.let_through():
+                if not wait(processes, deadline):
+                    ended = "timeout"
+        except KeyboardInterrupt:
+            ended = "interrupt"
         killed = end(processes, stacks=ended == "timeout")
         ranks = [_left_behind(folder, rank, process, process in killed) for rank, process in enumerate(processes)]
         shutil.rmtree(folder, ignore_errors=True)
