@@ -28,9 +28,7 @@ from harness.schema.trial import Trial
 
 MIB = 2**20
 DP_REASON = "torch's nn.DataParallel needs two accelerators; this machine has none"
-RECIPE = Recipe(
-    optimizer=Choice(name="adamw"), lr=3e-3, schedule=Choice(name="cosine"), weight_decay=0.1, clip=1.0
-)
+RECIPE = Recipe(optimizer=Choice(name="adamw"), lr=3e-3, schedule=Choice(name="cosine"), weight_decay=0.1, clip=1.0)
 STRATEGIES: dict[str, float] = {
     "single": 1.0,
     "single(cores=all)": 1.31,
@@ -98,9 +96,7 @@ def _loss(facts: dict[str, Any], steps: int, precision: str, rng: np.random.Gene
 
 def _evaluations(facts: dict[str, Any], loss: list[float], step_s: float, steps: int) -> list[Evaluation]:
     done = [step for step in (steps // 3, 2 * steps // 3, steps) if step]
-    held_out = {
-        step: loss[step - 1] * 1.05 if facts["metric"] == "loss" else 1 - loss[step - 1] / 5 for step in done
-    }
+    held_out = {step: loss[step - 1] * 1.05 if facts["metric"] == "loss" else 1 - loss[step - 1] / 5 for step in done}
     return [
         Evaluation(step=step, train_s=step * step_s, metrics={f"eval_{facts['metric']}": value})
         for step, value in held_out.items()
@@ -168,7 +164,7 @@ def _ok(shape: Shape, facts: dict[str, Any], trial: Trial, step_s: float, rng: n
     ]
     return _record(
         trial, Status.OK, Phase.DONE, applied=found, parity=_parity(trial), metrics=metrics, evaluations=evaluations,
-        warmup=Warmup(steps=shape.warmup, steady=True, rule="two blocks of 5 steps differ by less than 5 %", change=0.01),
+        warmup=Warmup(steps=shape.warmup, steady=True, rule="blocks of 5 steps differ by less than 5 %", change=0.01),
         per_rank=_ranks(trial),
     )  # fmt: skip
 
@@ -258,8 +254,11 @@ def failed(record: Record, status: Status, phase: Phase, reason: str, **more: An
     return record.model_copy(update={"status": status, "phase": phase, "reason": reason, **kept, **more})
 
 
-def broken_run(stderr: str = "RuntimeError: DefaultCPUAllocator: can't allocate memory") -> StoredRun:
-    """A run in which every kind of failure occurs."""
+def broken_run(
+    stderr: str = "RuntimeError: DefaultCPUAllocator: can't allocate memory",
+    workloads: Sequence[str] = ("gpt", "resnet"),
+) -> StoredRun:
+    """A run in which every kind of failure occurs: two of them in gpt, three in resnet."""
 
     def break_(record: Record) -> Record:
         trial = record.trial
@@ -268,19 +267,23 @@ def broken_run(stderr: str = "RuntimeError: DefaultCPUAllocator: can't allocate 
             dead = RankResult(rank=1, phase=Phase.TIMED, signal="SIGKILL", stderr_tail=stderr)
             return failed(record, Status.OOM, Phase.TIMED, "out of memory in step 12", per_rank=[dead])
         if key == ("gpt", "fsdp", "bf16") and trial.repeat == 1:
-            dead = RankResult(rank=0, phase=Phase.WRAP, exit_code=1, stderr_tail=stderr, traceback="Traceback …\n" + stderr)
+            dead = RankResult(
+                rank=0, phase=Phase.WRAP, exit_code=1, stderr_tail=stderr, traceback="Traceback …\n" + stderr
+            )
             return failed(record, Status.CRASHED, Phase.WRAP, "ValueError: mesh has 1 device", per_rank=[dead])
         if key == ("resnet", "ddp", "fp32") and trial.repeat == 2:
             return failed(record, Status.TIMEOUT, Phase.WARMUP, "no end after 300 s")
         if key == ("resnet", "fsdp", "bf16"):
-            off = Parity(status="failed", equivalence="approximate", steps=5, loss_error=1.2e-5, loss_tolerance=2e-2,
-                         grad_norm_error=1.0, grad_norm_tolerance=5e-2, reason="gradient norm differs by 100 %")  # fmt: skip
+            off = Parity(
+                status="failed", equivalence="approximate", steps=5, loss_error=1.2e-5, loss_tolerance=2e-2,
+                grad_norm_error=1.0, grad_norm_tolerance=5e-2, reason="gradient norm differs by 100 %",
+            )  # fmt: skip
             return failed(record, Status.PARITY_FAILED, Phase.PARITY, "gradient norm differs by 100 %", parity=off)
         if key == ("resnet", "single", "bf16"):
             return failed(record, Status.DIVERGED, Phase.TIMED, "loss is not finite at step 17; last finite loss 8.31")
         return record
 
-    return synthetic_run(Shape(break_=break_))
+    return synthetic_run(Shape(workloads=workloads, break_=break_))
 
 
 def only_failures() -> StoredRun:

@@ -6,11 +6,12 @@ Every sentence is derived from the ratios, and none claims more than they show.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.analyse.cells import MEMORY, SPEED, Cell
 from harness.analyse.quantity import between, count, digits, listed, rate, size, times
-from harness.analyse.ratios import ranked, ratio_between
+from harness.analyse.ratios import PRACTICAL, log_ratios, ranked, ratio_of_logs
 from harness.analyse.study import Group, Study
 
 SAME_LEARNING = 0.02
@@ -136,9 +137,12 @@ def ties(group: Group) -> list[tuple[str, float]]:
 
     Compared with the fastest itself, round by round: their intervals against the baseline say nothing about it.
     """
-    members, found = ranked(group.trials), []
+    if len(group.ranking) < 2:
+        return []
+    logs, found = log_ratios(ranked(group.trials), group.ranking[0].cell, SPEED), []
     for cell in group.ranking[1:]:
-        ratio = ratio_between(members, cell.cell, group.ranking[0].cell, SPEED)
+        known = logs[cell.cell].dropna().to_numpy(float)
+        ratio = ratio_of_logs(known) if len(known) else None
         if ratio is not None and ratio.high is not None and ratio.high >= 1:
             found.append((cell.label, ratio.value))
     return found
@@ -150,11 +154,19 @@ def _ties(group: Group) -> str:
     return f"Not shown to be slower than the fastest: {names}." if found else ""
 
 
+def same_memory(cells: Sequence[Cell]) -> bool:
+    """Whether peak memory differs by less than 1 % between cells that have it."""
+    used = [cell.metrics[MEMORY] for cell in cells]
+    return len(used) > 1 and max(used) <= (1 + PRACTICAL) * min(used)
+
+
 def _least_memory(group: Group) -> str:
     known = group.with_metric(MEMORY)
     if len(known) < 2:
         return ""
     least = min(known, key=lambda cell: cell.metrics[MEMORY])
+    if same_memory(known):
+        return f"All cells need the same memory: {size(least.metrics[MEMORY])} of tensors per device."
     against = f", {times(least.memory)} the baseline" if least.memory is not None and not least.is_baseline else ""
     speed = f", at {times(least.speed)} its speed" if against and least.speed is not None else ""
     return f"Least memory: {least.label} with {size(least.metrics[MEMORY])} of tensors per device{against}{speed}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -110,18 +111,15 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _means(trials: pd.DataFrame) -> dict[str, dict[str, float]]:
     """By cell: its metrics put together, absent ones left out."""
     names = list(trials.columns[list(trials.columns).index("record") + 1 :])
-    found: dict[str, dict[str, float]] = {}
-    geometric = {name: definition_of(name).unit in ("s", "1/s", "B") for name in names}
-    for cell, own in trials.groupby("cell", sort=False):
-        values = {name: own[name].dropna().to_numpy(float) for name in names}
-        found[str(cell)] = {name: _mean(value, geometric[name]) for name, value in values.items() if len(value)}
-    return found
-
-
-def _mean(values: np.ndarray[Any, np.dtype[np.float64]], geometric: bool) -> float:
-    if geometric and bool((values > 0).all()):
-        return float(np.exp(np.log(values).mean()))
-    return float(values.mean())
+    if trials.empty or not names:
+        return {}
+    values = trials.set_index("cell")[names].astype(float)
+    means = values.groupby(level=0).mean()
+    timed = [name for name in names if definition_of(name).unit in ("s", "1/s", "B")]
+    logs = values[timed].where(values[timed] > 0).map(np.log).groupby(level=0).mean().map(np.exp)
+    means[timed] = logs.fillna(means[timed])
+    rows = means.to_dict("index")
+    return {str(cell): {str(k): float(v) for k, v in row.items() if v == v} for cell, row in rows.items()}
 
 
 def pareto(cells: Iterable[Cell]) -> set[str]:
@@ -153,7 +151,7 @@ class HeldOut:
     rounds: dict[str, list[tuple[str, float]]]
     target: float | None = None
 
-    @property
+    @cached_property
     def values(self) -> dict[str, float]:
         """By cell: mean over its rounds."""
         return {cell: float(np.mean([value for _name, value in rounds])) for cell, rounds in self.rounds.items()}

@@ -73,12 +73,6 @@ def log_ratios(members: pd.DataFrame, baseline: str, metric: str) -> pd.DataFram
     return logs.sub(logs[baseline], axis=0)
 
 
-def ratio_between(members: pd.DataFrame, cell: str, baseline: str, metric: str) -> Ratio | None:
-    """The one cell's metric over the other's; None without a common round."""
-    logs = log_ratios(members, baseline, metric)
-    return ratio_of_logs(logs[cell].dropna().to_numpy()) if cell in logs and logs[cell].notna().any() else None
-
-
 def ratio_of_logs(logs: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Ratio:
     """The ratio that log ratios, one per round, show: exp(mean), and exp(mean ± t · SD ÷ √rounds), two-sided 95 %."""
     mean, per_round = float(np.mean(logs)), tuple(float(value) for value in np.exp(logs))

@@ -9,7 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from harness.analyse.cells import SPEED, Cell, HeldOut, cells_of, held_out, pareto, rate_metric
-from harness.analyse.frame import steps_frame, trials_frame
+from harness.analyse.frame import trials_frame
 from harness.analyse.quantity import SPACE, count
 from harness.analyse.ratios import Noise, noise_floor, ratios_frame
 from harness.run.stored import StoredRun
@@ -74,11 +74,6 @@ class Study:
     ratios: pd.DataFrame
     groups: list[Group]
     noise: Noise | None
-
-    @cached_property
-    def steps(self) -> pd.DataFrame:
-        """`steps_frame` of all trials."""
-        return steps_frame(self.run, self.trials)
 
     @property
     def ok(self) -> int:

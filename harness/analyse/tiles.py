@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.analyse.answer import ENDING, SAME_LEARNING
+from harness.analyse.answer import ENDING, SAME_LEARNING, same_memory
 from harness.analyse.cells import MEMORY
 from harness.analyse.quantity import count, digits, duration, listed, percent, rate, size, times
 from harness.analyse.ratios import ranked
@@ -62,7 +62,7 @@ def _least(group: Group) -> Line | None:
     if not known:
         return None
     least = min(known, key=lambda cell: cell.metrics[MEMORY])
-    return Line(size(least.metrics[MEMORY]), least.label, group.label)
+    return Line(size(least.metrics[MEMORY]), "all cells" if same_memory(known) else least.label, group.label)
 
 
 def _learned(group: Group) -> Line | None:

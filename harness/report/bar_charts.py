@@ -77,7 +77,7 @@ def _bars(picture: Picture, cell: Cell, total: Sum, middle: float) -> Values:
     for metric, (name, colour) in total.parts.items():
         value = cell.metrics.get(metric, 0.0)
         if value > 0:
-            about = picture.about([cell.strategy], f"{cell.main}: {name} {total.say(value)}")
+            about = picture.about([cell.strategy], f"{name} {total.say(value)}")
             ends = {"from": start / total.scale, "to": (start + value) / total.scale}
             bars.append(ends | _across(middle, THICK) | {"fill": colour, "about": about})
             start += value
@@ -86,7 +86,7 @@ def _bars(picture: Picture, cell: Cell, total: Sum, middle: float) -> Values:
 
 def _line(picture: Picture, cell: Cell, total: Sum, middle: float) -> dict[str, Any]:
     value = cell.metrics[total.total]
-    about = picture.about([cell.strategy], f"{cell.main}: {total.name} {total.say(value)}")
+    about = picture.about([cell.strategy], f"{total.name} {total.say(value)}")
     return {"at": value / total.scale, "about": about} | _across(middle, THICK + 6)
 
 

@@ -11,12 +11,15 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.analyse.cells import Cell
+from harness.analyse.frame import steps_frame
 from harness.analyse.quantity import digits, duration
+from harness.analyse.ratios import ranked
 from harness.analyse.study import Group
 from harness.report.look import dash
 from harness.report.picture import Padding, Picture, Style, field, pixels, raw, scaled
 from harness.report.plane import CHARACTER, Anchor, Label, Plane, place, widened, write
 from harness.report.text import clip
+from harness.run.stored import StoredRun
 
 if TYPE_CHECKING:
     import altair as alt
@@ -25,7 +28,7 @@ POINTS_AT_MOST = 250
 """Points of a curve that are drawn: more cannot be seen."""
 CURVES_AT_MOST = 12
 PADDING = Padding(36, 14, 10, 40)
-KEY_LINE = 16
+KEY_LINE = 15
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -43,16 +46,19 @@ class Curve:
         return float(self.x[-1]), float(self.loss[-1])
 
 
-def loss_curves(group: Group, steps: pd.DataFrame, x: str) -> list[Curve]:
-    """Curves of the cells that ended OK, in the order of the ranking: mean over rounds at each step, then smoothed.
+def loss_curves(run: StoredRun, group: Group, x: str) -> list[Curve]:
+    """Curves of the fastest cells that ended OK: mean over rounds at each step, then smoothed.
 
     Window of the running mean: a 25th of the curve's steps, centred; none for short runs. x: `step` or `train_s`.
     """
-    trials = group.trials.loc[group.trials["status"] == "OK", ["trial_id", "cell"]]
-    known = steps.merge(trials, on="trial_id").dropna(subset=list({"loss", "step", x}))
+    trials = ranked(group.trials)
+    with_series = set(trials.loc[trials["trial_id"].isin(run.series.keys()), "cell"])
+    candidates = {cell.cell for cell in [cell for cell in group.ranking if cell.cell in with_series][:CURVES_AT_MOST]}
+    trials = trials.loc[trials["cell"].isin(candidates), ["trial_id", "cell"]]
+    known = steps_frame(run, trials).merge(trials, on="trial_id").dropna(subset=list({"loss", "step", x}))
     known = known.astype({"loss": float, "step": float, x: float})
     by_cell = {str(cell): own for cell, own in known.groupby("cell")}
-    shown = [cell for cell in group.ranking if cell.cell in by_cell][:CURVES_AT_MOST]
+    shown = [cell for cell in group.ranking if cell.cell in by_cell]
     curves = [_curve(cell, by_cell[cell.cell], x) for cell in shown]
     return [curve for curve in curves if len(curve.x) > 1]
 
@@ -133,7 +139,7 @@ def _ends(curves: Sequence[Curve], plane: Plane, picture: Picture) -> list[Label
         colour = picture.look.colour(strategies[0]) if len(set(strategies)) == 1 else "var(--ink)"
         texts = _bundle_texts([curve.cell.label for curve in members], len(curves))
         anchors.append(Anchor(px, py, texts, picture.look.css(strategies), colour))
-    return place(anchors, _passed(curves, plane), plane)
+    return place(anchors, _passed(curves, plane), plane, reach=(13, 24, 38, 54, 72))
 
 
 def _passed(curves: Sequence[Curve], plane: Plane) -> list[tuple[float, float]]:
@@ -149,17 +155,25 @@ def _passed(curves: Sequence[Curve], plane: Plane) -> list[tuple[float, float]]:
 def _bundle_texts(names: list[str], of: int) -> tuple[str, ...]:
     if len(names) == 1:
         return clip(names[0], 40), clip(names[0], 20)
-    return (f"all {of} cells, one line",) if len(names) == of else (f"{clip(names[0], 18)} and {len(names) - 1} more",)
+    return (
+        (f"all {of} cells, one line", f"all {of} cells")
+        if len(names) == of
+        else (f"{clip(names[0], 18)} and {len(names) - 1} more",)
+    )
 
 
 def _key(curves: Sequence[Curve], picture: Picture, plane: Plane) -> list[alt.Chart]:
     """Samples of the lines with names and seconds at the end, in the top right corner."""
-    soonest = sorted(curves, key=lambda curve: curve.end[0])[: int((plane.height - 30) // KEY_LINE)]
+    soonest = sorted(curves, key=lambda curve: curve.end[0])
     names = [clip(curve.cell.label, 22 if picture.layout.above else 44) for curve in soonest]
     left = plane.width - CHARACTER * max(len(name) for name in names) - 56
     samples, labels = [], []
+    room = min((y for x, y in _passed(curves, plane) if x > left - 36), default=plane.height) - 12
     for number, (curve, name) in enumerate(zip(soonest, names, strict=True)):
         y, classes = 8.0 + number * KEY_LINE, picture.look.css([curve.cell.strategy])
+        if y > room:
+            labels.append(Label(left, y, f"and {len(soonest) - number} more", "left", "", "var(--muted)"))
+            break
         sample = {"x": left - 30, "to": left - 6, "y": y, "about": picture.about([curve.cell.strategy])}
         samples.append(sample | _line_of(curve, picture))
         labels.append(Label(left, y, name, "left", classes, "var(--ink)"))

@@ -70,7 +70,12 @@ class Sketch:
 
 
 def figures(study: Study, group: Group, look: Look, prefix: str) -> list[Figure]:
-    """All figures of a group, in the order they are shown. prefix: makes their ids unique in the page."""
+    """All figures of a group, in the order they are shown; none where no cell ended well.
+
+    prefix: makes their ids unique in the page.
+    """
+    if not group.ranking:
+        return []
     sketches = [
         _forest(group, f"{prefix}-ratios"),
         _scatter(study, group, f"{prefix}-memory"),
@@ -119,7 +124,7 @@ def _throughput_and_memory(group: Group, cell: Cell) -> str:
 
 
 def _loss_by_step(study: Study, group: Group, id_: str) -> Sketch:
-    curves = loss_curves(group, study.steps, "step")
+    curves = loss_curves(study.run, group, "step")
     smoothed = ", smoothed" if any(len(curve.x) >= 38 for curve in curves) else ""
     most = f" The {CURVES_AT_MOST} fastest of {len(group.ranking):,} cells." if len(curves) < len(group.ranking) else ""
     how = (
@@ -131,7 +136,7 @@ def _loss_by_step(study: Study, group: Group, id_: str) -> Sketch:
 
 
 def _loss_by_time(study: Study, group: Group, id_: str) -> Sketch:
-    curves = loss_curves(group, study.steps, "train_s")
+    curves = loss_curves(study.run, group, "train_s")
     how = (
         "The same curves over training seconds, warm-up included, with the seconds at which each ends: further left is "
         "sooner."

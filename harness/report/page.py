@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ from harness.analyse.tiles import Tile, tiles
 from harness.report import tables
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.look import Look, look_of
-from harness.report.text import clip, finalize
+from harness.report.text import clip, finalize, short
 from harness.run.stored import StoredRun
 from harness.schema.errors import StoreError
 
@@ -102,7 +103,8 @@ def write_page(run: StoredRun | Sequence[StoredRun], path: Path) -> None:
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise StoreError(f"page {path}: {error.strerror or error}") from error
 
 
@@ -115,7 +117,7 @@ def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("harness.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=finalize
     )
-    environment.filters |= {"count": count, "clip": clip}
+    environment.filters |= {"count": count, "clip": clip, "short": short}
     return environment
 
 
@@ -192,7 +194,10 @@ def counts(each: Study) -> list[tuple[str, str]]:
     ok, failed, off = each.ok, len(each.failures), len(each.unsupported)
     planned = max(each.run.info.planned, len(each.trials))
     missing = planned - len(each.trials)
-    found = [("ok", f"{ok:,} of {planned:,} ok"), ("off", f"{off:,} not supported here" if off else "")]
+    found = [
+        ("ok" if ok else "bad", f"{ok:,} of {planned:,} ok"),
+        ("off", f"{off:,} not supported here" if off else ""),
+    ]
     found += [("bad" if failed else "ok", f"{failed:,} failed"), ("bad", f"{missing:,} not reached" if missing else "")]
     return [(kind, text) for kind, text in found if text]
 

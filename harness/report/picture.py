@@ -38,7 +38,7 @@ class Layout:
         return self.label == 0
 
 
-LAYOUTS = (Layout("wide", 600, 196, 128, 32, 300), Layout("narrow", 350, 0, 0, 44, 250))
+LAYOUTS = (Layout("wide", 600, 196, 128, 32, 300), Layout("narrow", 350, 0, 0, 44, 290))
 
 
 @dataclass(frozen=True)

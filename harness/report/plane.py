@@ -64,16 +64,18 @@ def widened(values: Sequence[float], share: float) -> Domain:
     return low - room, high + room
 
 
-def place(anchors: Sequence[Anchor], obstacles: Iterable[tuple[float, float]], plane: Plane) -> list[Label]:
+def place(
+    anchors: Sequence[Anchor], obstacles: Iterable[tuple[float, float]], plane: Plane, reach: Sequence[float] = (13,)
+) -> list[Label]:
     """Put each label right, left, above or below its anchor where it hits no point, no other label and no edge.
 
-    anchors: the most important first. A label that fits nowhere is left out: its mark has a tooltip, and its figures
-    stand in the table.
+    anchors: the most important first; reach: pixels above and below the anchor that are tried, one after the other.
+    A label that fits nowhere is left out: its mark has a tooltip, and its figures stand in the table.
     """
     taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in obstacles]
     placed = []
     for anchor in anchors:
-        for label, box in _candidates(anchor):
+        for label, box in _candidates(anchor, reach):
             inside = box[0] >= 0 and box[2] <= plane.width and box[1] >= 0 and box[3] <= plane.height
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
@@ -82,22 +84,22 @@ def place(anchors: Sequence[Anchor], obstacles: Iterable[tuple[float, float]], p
     return placed
 
 
-def _candidates(anchor: Anchor) -> Iterable[tuple[Label, Box]]:
+def _candidates(anchor: Anchor, reach: Sequence[float]) -> Iterable[tuple[Label, Box]]:
+    """Places for a label, the best first: a shorter text near its anchor is better than a longer one far away."""
+    for away in reach:
+        for text in anchor.texts:
+            for x, y, align in _sides(anchor, CHARACTER * len(text), away, beside=away == reach[0]):
+                start = x if align == "left" else x - CHARACTER * len(text)
+                box = (start, y - LINE / 2, start + CHARACTER * len(text), y + LINE / 2)
+                yield Label(x, y, text, align, anchor.classes, anchor.colour), box
+
+
+def _sides(anchor: Anchor, long: float, away: float, *, beside: bool) -> list[tuple[float, float, str]]:
     x, y = anchor.x, anchor.y
-    for text in anchor.texts:
-        long = CHARACTER * len(text)
-        sides = [
-            (x + 9, y, "left"),
-            (x - 9, y, "right"),
-            (x - long / 2, y - 13, "left"),
-            (x - long / 2, y + 13, "left"),
-        ]
-        for away in (-13, 13, -24, 24, -38, 38, -54, 54, -72):
-            sides += [(x + 5, y + away, "left"), (x - 5, y + away, "right")]
-        for left, middle, align in sides:
-            start = left if align == "left" else left - long
-            box = (start, middle - LINE / 2, start + long, middle + LINE / 2)
-            yield Label(left, middle, text, align, anchor.classes, anchor.colour), box
+    sides = [(x + 9, y, "left"), (x - 9, y, "right")] if beside else []
+    for up in (-away, away):
+        sides += [(x - long / 2, y + up, "left"), (x + 5, y + up, "left"), (x - 5, y + up, "right")]
+    return sides
 
 
 def _overlap(one: Box, other: Box) -> bool:

@@ -152,7 +152,7 @@ def _dots(picture: Picture, rows: Sequence[Row], dots: Dots, say: Callable[[floa
 
 
 def _points(picture: Picture, marks: Values, x: Style, *, outlined: bool = False) -> alt.Chart:
-    style = {"size": 70, "strokeWidth": 2} if outlined else {"size": 46, "fillOpacity": 0.72}
+    style = {"size": 70, "strokeWidth": 2} if outlined else {"size": 46, "fillOpacity": 0.72, "filled": True}
     stroke = raw("colour") if outlined else None
     channels = {"x": x, "y": pixels("y"), "fill": raw("fill"), "shape": raw("shape")}
     return picture.layer("point", marks, style, **channels, **({"stroke": stroke} if stroke else {}))

@@ -66,9 +66,15 @@ def _padding(layout: Layout) -> Padding:
     return Padding(layout.label or 8, layout.value or 8, 4, 40)
 
 
+def _edges(layout: Layout) -> tuple[float, float]:
+    """Pixels of the picture's left and right edge, from the left of the plot."""
+    return -_padding(layout).left, plot_width(layout) + _padding(layout).right
+
+
 def _separators(picture: Picture, rows: int) -> alt.Chart:
     layout = picture.layout
-    ends = {"x": -layout.label, "to": plot_width(layout) + layout.value}
+    left, right = _edges(layout)
+    ends = {"x": left, "to": right}
     lines = [{"y": number * layout.row, **ends} for number in range(1, rows)]
     style = {"color": "var(--grid)", "strokeWidth": 0.8}
     return picture.layer("rule", lines, style, y=pixels("y"), x=pixels("x"), x2=field("to:Q"))
@@ -88,11 +94,11 @@ def _texts(picture: Picture, row: Row, top: float) -> Values:
     layout, main = picture.layout, clip(row.cell.main, 28)
     middle = top + (9 if layout.above else layout.row / 2)
     shift = 6.5 if row.cell.options and not layout.above else 0
-    left, right = -layout.label, plot_width(layout) + layout.value
+    left, right = _edges(layout)
     beside = left + 7.3 * len(main) + 8 if layout.above else left
     written = [
         ("main", left, middle - shift, main),
-        ("small", beside, middle + shift, clip(row.cell.options, 26 if layout.above else 32)),
+        ("small", beside, middle + shift, clip(row.cell.options, 27 if layout.above else 32)),
         (row.tone, right, middle, clip(row.value, 34)),
     ]
     about = picture.about([row.cell.strategy])

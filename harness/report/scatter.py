@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 PADDING = Padding(50, 14, 10, 40)
+LABELS_AT_MOST = 40
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,19 @@ def _tooltip(cell: Cell, on_front: bool, axes: Axes) -> str:
 
 def _labels(cells: list[Cell], front: list[Cell], picture: Picture, plane: Plane, axes: Axes) -> list[alt.Chart]:
     """Names at the points, those of the front first, then the baseline's."""
-    order = [*front, *sorted((cell for cell in cells if cell not in front), key=lambda cell: not cell.is_baseline)]
+    rest = [cell for cell in cells if cell.cell not in {on_it.cell for on_it in front}]
+    order = [*front, *sorted(rest, key=lambda cell: not cell.is_baseline)][:LABELS_AT_MOST]
     anchors = [
         Anchor(
             *plane.at(*axes.of(cell)),
-            (clip(cell.label, 44), clip(cell.label, 26), clip(cell.main, 20)),
+            (clip(cell.label, 44), clip(cell.label, 26), clip(cell.main, 20) + (" …" if cell.options else "")),
             picture.look.css([cell.strategy]),
         )
         for cell in order
     ]
     corners = [plane.at(*axes.of(cell)) for cell in front]
-    return write(picture, place(anchors, [*((at.x, at.y) for at in anchors), *_along(corners)], plane))
+    points = [plane.at(*axes.of(cell)) for cell in cells]
+    return write(picture, place(anchors, [*points, *_along(corners)], plane))
 
 
 def _along(corners: list[tuple[float, float]]) -> list[tuple[float, float]]:

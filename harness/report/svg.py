@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 
 SVG = "http://www.w3.org/2000/svg"
-GROUP, TITLE, TEXT = f"{{{SVG}}}g", f"{{{SVG}}}title", f"{{{SVG}}}text"
+GROUP, TITLE, TEXT, PATH, CIRCLE = (f"{{{SVG}}}{name}" for name in ("g", "title", "text", "path", "circle"))
 MARK = "\ue000"
 """Stands around the filter's classes in a description; private use, so that no text shown can hold it."""
 DROPPED = {"class", "role", "pointer-events", "font-family", "stroke-miterlimit", "version", "width", "height"}
@@ -29,6 +29,7 @@ INHERITED = (
     *("fill-opacity", "text-anchor", "font-size"),
 )
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+ROUND = re.compile(r"M([\d.]+),0A\1,\1,0,1,1,-\1,0A\1,\1,0,1,1,\1,0$")
 MOVED = re.compile(r"translate\((-?[\d.]+),(-?[\d.]+)\)")
 
 
@@ -71,9 +72,19 @@ def _clean_attributes(element: ElementTree.Element) -> None:
             del element.attrib[name]
         elif name not in ("fill", "stroke"):
             element.attrib[name] = NUMBER.sub(_short, value)
-    if element.tag == TEXT and (moved := MOVED.fullmatch(element.get("transform", ""))):
+    _round(element)
+    if element.tag in (TEXT, CIRCLE) and (moved := MOVED.fullmatch(element.get("transform", ""))):
         del element.attrib["transform"]
-        element.attrib.update({"x": moved[1], "y": moved[2]})
+        at = ("cx", "cy") if element.tag == CIRCLE else ("x", "y")
+        element.attrib.update(zip(at, moved.groups(), strict=True))
+
+
+def _round(element: ElementTree.Element) -> None:
+    """Make a circle of the path that Vega draws for one."""
+    if element.tag == PATH and (drawn := ROUND.match(element.get("d", ""))):
+        del element.attrib["d"]
+        element.tag = CIRCLE
+        element.set("r", drawn[1])
 
 
 def _unwrap(element: ElementTree.Element) -> None:
@@ -108,4 +119,4 @@ def _draws_nothing(element: ElementTree.Element) -> bool:
         return len(element) == 0
     if element.tag == TEXT:
         return not (element.text or len(element))
-    return element.tag == f"{{{SVG}}}path" and not {"fill", "stroke"} & set(element.attrib)
+    return element.tag == PATH and not {"fill", "stroke"} & set(element.attrib)

@@ -49,6 +49,11 @@ class Table:
     columns: tuple[Column, ...]
     rows: list[TableRow]
 
+    @property
+    def numbers(self) -> str:
+        """A CSS class per column of figures: said once at the table, not at each of its cells."""
+        return " ".join(f"n{at}" for at, column in enumerate(self.columns, start=1) if column.number)
+
 
 def cells_table(group: Group, look: Look, id_: str) -> Table:
     """Every cell of a group with its figures, fastest first, then those without a figure."""
@@ -88,7 +93,7 @@ def _cell_row(group: Group, cell: Cell, look: Look) -> TableRow:
         _number(held_out, 1, _precise),
         f"{cell.ok} of {cell.rounds}",
     )
-    return TableRow(texts, look.css([cell.strategy]), "base" if cell.is_baseline else "ok" if cell.ok else bad)
+    return TableRow(texts, look.css([cell.strategy]), bad if not cell.ok else "base" if cell.is_baseline else "ok")
 
 
 def _ratio(value: float) -> str:

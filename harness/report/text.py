@@ -12,19 +12,13 @@ STAYS = frozenset("\n\t")
 
 
 def visible(text: str) -> str:
-    """The text with its hidden characters shown: ESC as ␛, U+202E (right-to-left override) as ⟨U+202E⟩."""
+    """The text with its hidden characters escaped: `\\x1b` for ESC, `\\u202e` for the right-to-left override."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        _shown(char) if char not in STAYS and unicodedata.category(char) in HIDDEN else char for char in text
+        char.encode("unicode_escape").decode() if char not in STAYS and unicodedata.category(char) in HIDDEN else char
+        for char in text
     )
-
-
-def _shown(char: str) -> str:
-    code = ord(char)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
 
 
 def finalize(value: object) -> object:
@@ -41,6 +35,11 @@ def clip(text: str, length: int) -> str:
         return line
     head = (length - 1) * 2 // 3
     return f"{line[:head]}…{line[len(line) - (length - 1 - head) :]}"
+
+
+def short(text: str, length: int) -> str:
+    """The text as it is, clipped to one line only where it is longer."""
+    return text if len(text) <= length else clip(text, length)
 
 
 def tail(text: str, length: int = 4000) -> str:

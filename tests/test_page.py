@@ -1,0 +1,278 @@
+"""The page as a file: whole, self-contained, safe whatever the records hold, and of bearable size."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from harness.report.look import look_of
+from harness.report.page import build_page, csp_hash, write_page
+from harness.report.picture import LAYOUTS, Padding, Picture, pixels, raw
+from harness.report.svg import clean
+from harness.report.text import clip, tail, visible
+from harness.run.stored import StoredRun
+from harness.schema.errors import StoreError
+from harness.schema.metrics import METRICS
+from tests import synthetic_run as made
+
+VOID = {"meta", "link", "input", "br", "hr", "img"}
+LOADS = {"src", "srcset", "data", "poster", "background", "action", "formaction", "xlink:href"}
+HOSTILE = (
+    "<script>document.title='owned'</script>",
+    "<img src=x onerror=alert(1)>",
+    "\x1b[31mred\x1b[0m\x07\x00",
+    "abc\u202etxt.exe\u2066\u200b",
+    "x" * 10_000,
+    "{{ 7 * 7 }} {% raw %} </style></script><!--",
+    'quote" onmouseover="alert(1)',
+)
+
+
+class Page(HTMLParser):
+    """A page taken apart. open: elements not closed; attributes: of every element; texts: by the innermost element."""
+
+    def __init__(self, html: str):
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.wrong: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and self.open:
+            self.texts.append((self.open[-1], data))
+
+    def text(self, *within: str) -> str:
+        """All text, or that directly inside elements of these names."""
+        shown = (data for tag, data in self.texts if tag not in ("style", "script"))
+        return " ".join(data for tag, data in self.texts if tag in within) if within else " ".join(shown)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def broken() -> str:
+    return build_page(made.broken_run())
+
+
+@pytest.fixture(scope="module")
+def hostile() -> str:
+    return build_page(made.with_text(made.synthetic_run(made.Shape(workloads=("gpt",))), HOSTILE))
+
+
+CASES: dict[str, Callable[[], StoredRun]] = {
+    "failures": made.broken_run,
+    "only failures": made.only_failures,
+    "one cell": made.one_cell,
+    "one round": made.one_round,
+    "no series": made.without_series,
+    "holes": made.with_holes,
+    "many groups": lambda: made.many_groups(6),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_run_gives_a_whole_page(case: str) -> None:
+    page = Page(build_page(CASES[case]()))
+    assert (page.open, page.wrong) == ([], [])
+    for section in ("Failures", "All trials", "Machine and reproduction", "Glossary"):
+        assert section in page.text("h2")
+    assert len(page.all("h1")) == 1
+    ids = [attributes["id"] for _tag, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids)), "an id stands once, in SVG too"
+    assert "nan" not in re.findall(r"[a-z]+", page.text().lower()), "what is absent is a dash"
+
+
+def test_an_empty_run_says_so() -> None:
+    run = made.one_cell()
+    run.records.clear()
+    assert "there is nothing to say" in build_page(run)
+
+
+def test_the_answer_stands_first(broken: str) -> None:
+    page = Page(broken)
+    texts = [" ".join(data.split()) for tag, data in page.texts if tag not in ("style", "script", "title")]
+    order = [texts.index(text) for text in ("ddp fp32", "Fastest", "Throughput against single fp32", "All trials")]
+    assert order == sorted(order)
+    assert ["is ", " single fp32 [1.60, 1.67]"][1].strip() in broken.replace("\u00a0", " ")
+
+
+def test_it_loads_nothing_and_nothing_is_inline_that_the_policy_does_not_name(broken: str) -> None:
+    page = Page(broken)
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy") or ""
+    assert policy.startswith("default-src 'none'; ")
+    styles, scripts = (
+        re.findall(r"<style>(.*?)</style>", broken, re.S),
+        re.findall(r"<script>(.*?)</script>", broken, re.S),
+    )
+    assert (len(styles), len(scripts), len(page.all("style")), len(page.all("script"))) == (1, 1, 1, 1)
+    assert f"style-src '{csp_hash(styles[0])}'" in policy
+    assert f"script-src '{csp_hash(scripts[0])}'" in policy
+    assert "unsafe" not in policy
+    for tag, attributes in page.elements:
+        assert not {name for name in attributes if name == "style" or name.startswith("on")}, (tag, attributes)
+        assert not LOADS & attributes.keys(), (tag, attributes)
+    assert [link["href"] for link in page.all("link")] == ["data:,"]
+    assert "url(" not in styles[0]
+    assert "@import" not in styles[0]
+    assert not page.all("iframe") + page.all("object") + page.all("img") + page.all("use")
+
+
+def test_the_hash_check_notices_a_changed_byte(broken: str) -> None:
+    changed = broken.replace("box-sizing: border-box", "box-sizing: content-box")
+    style = re.findall(r"<style>(.*?)</style>", changed, re.S)[0]
+    assert f"style-src '{csp_hash(style)}'" not in changed
+
+
+def test_hostile_text_is_text(hostile: str) -> None:
+    page = Page(hostile)
+    assert (page.open, page.wrong) == ([], [])
+    assert len(page.all("script")) == 1
+    assert not page.all("img")
+    assert "<script>document.title='owned'</script>" in page.text(), "it is shown as it was written"
+    assert "{{ 7 * 7 }}" in page.text()
+    for tag, attributes in page.elements:
+        assert not {name for name in attributes if name.startswith("on")}, (tag, attributes)
+
+
+def test_hidden_characters_are_shown(hostile: str) -> None:
+    assert not set(hostile) & {"\x1b", "\x00", "\x07", "\u202e", "\u2066", "\u200b"}
+    page = Page(hostile)
+    for shown in (r"\x1b[31mred", r"\x07", r"\x00", r"\u202e", r"\u2066"):
+        assert shown in page.text()
+    hostile.encode("utf-8")
+
+
+def test_without_that_hidden_characters_would_be_there() -> None:
+    assert visible("a\x1b\u202eb\n\tc\u00a0×") == "a\\x1b\\u202eb\n\tc\u00a0×"
+    assert visible("plain") == "plain"
+    assert visible("lone \udc80") == r"lone \udc80"
+    assert clip("a  b\n\x1bc", 20) == r"a b \x1bc"
+    assert clip("x" * 50, 21) == "x" * 13 + "…" + "x" * 7
+    assert tail("y" * 50, 10).startswith("… 40 characters left out …")
+
+
+def test_long_lines_do_not_make_the_page_long(hostile: str) -> None:
+    assert "x" * 10_000 not in hostile
+    assert "characters left out" in hostile
+
+
+def test_trials_that_failed_parity_show_no_speed(broken: str) -> None:
+    run = made.broken_run()
+    failed = [record for record in run.records if record.status == "PARITY_FAILED"]
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", broken, re.S)
+    for record in failed:
+        row = next(row for row in rows if record.trial.id in row)
+        assert re.findall(r"<td>(.*?)</td>", row)[5:] == ["–"] * 11, "figures of another computation are not shown"
+    ok = next(record for record in run.records if record.status == "OK")
+    row = next(row for row in rows if ok.trial.id in row)
+    assert "–" not in re.findall(r"<td>(.*?)</td>", row)[5:8], "the check above would not notice an empty table"
+    cells = next(row for row in rows if "fsdp bf16</td><td>parity failed" in row)
+    assert re.findall(r"<td>(.*?)</td>", cells)[2:-1] == ["–"] * 8
+
+
+def test_failures_say_what_happened_and_how_to_repeat_it(broken: str) -> None:
+    text = Page(broken).text()
+    for said in (
+        "OOM",
+        "out of memory in step 12",
+        "rank 1, signal SIGKILL",
+        "can't allocate memory",
+        "no end after 300 s",
+    ):
+        assert said in text
+    run = made.broken_run()
+    first = next(record for record in run.records if record.status == "OOM")
+    assert f"harness rerun {first.trial.id}" in text
+
+
+def test_pictures_have_names_summaries_and_values(broken: str) -> None:
+    page = Page(broken)
+    ids = {attributes.get("id") for _tag, attributes in page.elements}
+    svgs = page.all("svg")
+    assert len(svgs) == 2 * 8 * 2, "two groups, eight figures, two layouts"
+    for svg in svgs:
+        assert svg["role"] == "img"
+        assert {svg["aria-labelledby"], svg["aria-describedby"]} <= ids
+    assert "ddp fp32: 1.63× [1.60, 1.67], 3\u00a0rounds, faster" in page.text("title")
+
+
+def test_all_metrics_are_in_the_glossary(broken: str) -> None:
+    names = Page(broken).text("code")
+    for metric in METRICS.values():
+        assert metric.name in names
+
+
+def test_size(broken: str) -> None:
+    assert len(re.findall("<svg", broken)) >= 30
+    assert len(broken.encode()) < 400_000
+    script = re.findall(r"<script>(.*?)</script>", broken, re.S)[0]
+    assert len(script) <= 8_000
+
+
+def test_a_thousand_cells_still_give_a_page() -> None:
+    html = build_page(made.many_cells(1000))
+    page = Page(html)
+    assert (page.open, page.wrong) == ([], [])
+    assert html.count("bucket_cap_mb=999)</td>") >= 2, "the tables hold every cell"
+    assert "24 of 1,000 cells; the table holds all" in html
+    assert len(html.encode()) < 2_500_000
+
+
+def test_several_runs_stand_under_one_another() -> None:
+    page = Page(build_page([made.one_cell(), made.one_round()]))
+    ids = [attributes["id"] for _tag, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert page.text("h2").count("All trials") == 2
+    assert "2 runs" in page.text("h1")
+
+
+def test_the_same_records_give_the_same_page() -> None:
+    assert build_page(made.one_cell()) == build_page(made.one_cell())
+
+
+def test_writing_replaces_the_page_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "page.html"
+    write_page(made.one_cell(), path)
+    first = path.read_text()
+    write_page(made.one_cell(), path)
+    assert path.read_text() == first
+    assert [entry.name for entry in path.parent.iterdir()] == ["page.html"], "no temporary file is left"
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(StoreError, match=r"Not a directory|File exists"):
+        write_page(made.one_cell(), blocked / "page.html")
+
+
+def test_svg_is_clean_and_keeps_what_is_drawn() -> None:
+    look = look_of(["ddp"])
+    picture = Picture(LAYOUTS[0], look)
+    values = [{"x": 10, "y": 20, "fill": "var(--s1)", "about": picture.about(["ddp"], "a <b> & c")}]
+    channels = {"x": pixels("x"), "y": pixels("y"), "fill": raw("fill")}
+    layer = picture.layer("point", values, {"size": 40, "filled": True}, **channels)
+    svg = picture.draw([layer], 50, 40, Padding(1, 1, 1, 1))
+    assert '<circle fill="var(--s1)" ' in svg
+    assert 'class="m f0"' in svg
+    assert "<title>a &lt;b&gt; &amp; c</title>" in svg
+    assert not re.search(r"style=|font-family|aria-roledescription|\bid=", svg)
+    inside = '<g><g><path d="M0.123456,0" stroke="red"/></g><g class="mark"/></g>'
+    cleaned = clean(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">{inside}</svg>', "t", "s")
+    assert cleaned.endswith('aria-labelledby="t" aria-describedby="s"><path d="M0.1,0" stroke="red"/></svg>')
