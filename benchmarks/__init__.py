@@ -1,0 +1,1 @@
+"""The harness measured: figures of its own, printed by `make bench-self`."""

@@ -1,7 +1,7 @@
 """Fidelity: the harness's `step_s` ÷ that of a bare hand-written loop of the same model, batch and threads.
 
-Both are stepped in turn in the same processes, in blocks of 10 steps, who goes first drawn at random; a ratio per
-pair of neighbouring blocks, the median over a process; several fresh processes, the geometric mean over them.
+Both are stepped in turn in the same processes, in blocks of 4 steps, who goes first drawn at random; the ratio of the
+medians over a process, as `step_s` is a median; several fresh processes, the geometric mean over them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from benchmarks.alternate import alternate
 from benchmarks.conftest import Figure
@@ -23,12 +24,13 @@ from harness.run.executors import local
 from harness.run.executors.forkserver import start
 from harness.schema.trial import Trial
 
-PROCESSES = 6
-BLOCKS = 16
+PROCESSES = 8
+BLOCKS = 45
+T_975 = float(stats.t.ppf(0.975, PROCESSES - 1))
 
 
 def ratio_of(trial: Trial) -> float:
-    """Median ratio of neighbouring blocks in one fresh process group; the slowest rank's times."""
+    """Ratio of the median steps in one fresh process group; the slowest rank's."""
     folder = Path(tempfile.mkdtemp(prefix="dynamometer-"))
     try:
         children = [start(alternate, job.model_dump_json(), BLOCKS) for job in local.jobs(trial, CORES, folder)]
@@ -38,9 +40,8 @@ def ratio_of(trial: Trial) -> float:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     assert len(found) == trial.processes, "a rank left no times"
-    harness_s = [max(times) for times in zip(*(rank["harness"] for rank in found), strict=True)]
-    bare_s = [max(times) for times in zip(*(rank["bare"] for rank in found), strict=True)]
-    return statistics.median(ours / bare for ours, bare in zip(harness_s, bare_s, strict=True))
+    harness_s = max(statistics.median(rank["harness"]) for rank in found)
+    return harness_s / max(statistics.median(rank["bare"]) for rank in found)
 
 
 @pytest.mark.parametrize("strategy", ["single", "ddp", "fsdp"])
@@ -50,6 +51,6 @@ def bench_fidelity(benchmark: Any, figure: Figure, workload: str, strategy: str)
     trial = planned(workload, strategy)
     ratios: list[float] = []
     benchmark.pedantic(lambda: ratios.append(math.log(ratio_of(trial))), rounds=PROCESSES, iterations=1)
-    mean, half = statistics.mean(ratios), 2.571 * statistics.stdev(ratios) / math.sqrt(len(ratios))
+    mean, half = statistics.mean(ratios), T_975 * statistics.stdev(ratios) / math.sqrt(len(ratios))
     note = f"[{math.exp(mean - half):.3f}, {math.exp(mean + half):.3f}] over {PROCESSES} processes"
     figure(f"fidelity {workload}/nano {strategy}", math.exp(mean), "0.98 to 1.02", 0.98, 1.02, note)

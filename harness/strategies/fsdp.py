@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from harness.strategies import Place, Wrapped, register
 
@@ -38,10 +37,14 @@ def fsdp(model: nn.Module, place: Place, *, reshard_after_forward: bool = True) 
     assert isinstance(model, FSDPModule)
     root: FSDPModule = model
 
-    @contextmanager
-    def sync(last: bool) -> Iterator[None]:
-        root.set_requires_gradient_sync(last)
-        yield
+    syncing = True
+
+    def sync(last: bool) -> AbstractContextManager[Any]:
+        nonlocal syncing
+        if last != syncing:  # setting it walks through all modules
+            syncing = last
+            root.set_requires_gradient_sync(last)
+        return nullcontext()
 
     expected = {
         "wrapper": "FSDPModule",
