@@ -51,6 +51,15 @@ def test_no_difference_is_not_called_a_win() -> None:
     assert " is 1.6" not in headline
 
 
+def test_a_headline_that_stands_alone_has_a_capital_and_names_keep_theirs() -> None:
+    def opening(run: StoredRun) -> str:
+        return "".join(part.text for part in answers(study(run))[0].opening)
+
+    assert opening(made.synthetic_run()).startswith("ddp fp32 is ")
+    assert opening(made.only_failures()).startswith("No trial ended well")
+    assert opening(with_speeds(single=1.0, ddp=0.8)).startswith("Nothing is faster")
+
+
 def test_nothing_faster_than_the_baseline() -> None:
     headline, _details = said(with_speeds(single=1.0, ddp=0.8, fsdp=0.6))
     assert "nothing is faster than the baseline single fp32; the nearest, ddp fp32, is 0.80×" in headline
@@ -233,6 +242,8 @@ def test_records_of_another_machine_or_run_are_said() -> None:
         (times(0.8449), "0.84×"),
         (times(12.34), "12.3×"),
         (times(0.0123), "0.01×"),
+        (times(0.9996), "1.00×"),
+        (times(0.994), "0.99×"),
         (between(1.551, 1.699), "[1.55, 1.70]"),
         (between(1.5, None), ""),
         (duration(0.01843), "18.4 ms"),

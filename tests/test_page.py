@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from harness.analyse.study import study
+from harness.report.curves import loss_curves
 from harness.report.look import look_of
 from harness.report.page import build_page, csp_hash, write_page
 from harness.report.picture import LAYOUTS, Padding, Picture, pixels, raw
@@ -276,3 +279,29 @@ def test_svg_is_clean_and_keeps_what_is_drawn() -> None:
     inside = '<g><g><path d="M0.123456,0" stroke="red"/></g><g class="mark"/></g>'
     cleaned = clean(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">{inside}</svg>', "t", "s")
     assert cleaned.endswith('aria-labelledby="t" aria-describedby="s"><path d="M0.1,0" stroke="red"/></svg>')
+
+
+def test_curves_end_where_the_first_round_ends_and_never_run_backwards() -> None:
+    """Rounds warm up for different numbers of steps; a mean over those that are left would jump."""
+    run = made.synthetic_run(made.Shape(workloads=("gpt",)))
+    rounds = {record.trial.id: record.trial.repeat for record in run.records}
+    for trial_id, series in run.series.items():
+        kept = 41 - 7 * rounds[trial_id]
+        slow = 20 if rounds[trial_id] == 0 else 1
+        columns = {name: values[:kept] for name, values in series.columns.items()}
+        columns["step_s"] = [slow * (value or 0) for value in columns["step_s"]]
+        run.series[trial_id] = series.model_copy(update={"columns": columns})
+    group = study(run).groups[0]
+    curves = loss_curves(run, group, "train_s")
+    assert len(curves) == 10
+    assert all(len(curve.x) == 27 for curve in curves)
+    assert all((curve.x[1:] > curve.x[:-1]).all() for curve in curves)
+    assert ">all 10 cells" in build_page(run)
+
+
+def test_the_question_of_recipes_is_another() -> None:
+    run = made.one_round()
+    assert "A strategy must not change what is learned" in build_page(run)
+    baseline = {"strategy": "single", "precision": "fp32", "recipe": {"lr": 3e-3}}
+    recipes = replace(run, info=made.run_info(24, baseline=baseline, compared_keys=list(baseline)))
+    assert "Recipes change what is learned per step" in build_page(recipes)

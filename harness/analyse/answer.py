@@ -28,6 +28,10 @@ ENDING = {
 }
 
 
+OPENINGS = ("no", "nothing", "only", "undecided")
+"""Words a headline may begin with other than a cell's name."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A piece of a sentence; strong: the figure or name that the eye should find."""
@@ -48,6 +52,14 @@ class Answer:
     headline: Parts
     details: tuple[str, ...]
     settled: bool
+
+    @property
+    def opening(self) -> Parts:
+        """The headline as a sentence that stands alone: with a capital, unless it begins with a cell's name."""
+        first = self.headline[0]
+        if first.text.split(" ", 1)[0].rstrip(":,") not in OPENINGS:
+            return self.headline
+        return (Part(first.text[0].upper() + first.text[1:], first.strong), *self.headline[1:])
 
     @property
     def text(self) -> str:
@@ -189,13 +201,14 @@ def _held_out(group: Group) -> str:
         return ""
     values = found.values
     low, high, where = min(values.values()), max(values.values()), f"after {count(found.step, 'step')}"
-    if found.spread == 0:
-        return f"Held-out {found.metric} {where}: {digits(low)}."
+    if len(values) == 1:
+        return f"Held-out {found.name} {where}: {digits(low, 4)}."
     if found.spread <= SAME_LEARNING:
-        return f"Held-out {found.metric} {where} is the same for all: {digits(low, 4)} to {digits(high, 4)}."
+        reached = digits(low, 4) if found.spread == 0 else f"{digits(low, 4)} to {digits(high, 4)}"
+        return f"Held-out {found.name} {where} is the same for all: {reached}."
     best, worst = (high, low) if found.higher else (low, high)
     label = group.named(found.best).label
-    return f"Learned best: {label}, held-out {found.metric} {digits(best)} {where}; the worst reached {digits(worst)}."
+    return f"Learned best: {label}, held-out {found.name} {digits(best)} {where}; the worst reached {digits(worst)}."
 
 
 def _failed(group: Group) -> str:

@@ -151,6 +151,11 @@ class HeldOut:
     rounds: dict[str, list[tuple[str, float]]]
     target: float | None = None
 
+    @property
+    def name(self) -> str:
+        """The metric in words."""
+        return self.metric.replace("_", " ")
+
     @cached_property
     def values(self) -> dict[str, float]:
         """By cell: mean over its rounds."""

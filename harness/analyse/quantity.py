@@ -28,7 +28,7 @@ def digits(value: float, significant: int = 3) -> str:
 
 def times(ratio: float) -> str:
     """A ratio: `1.62×`, `0.98×`."""
-    return f"{digits(ratio) if ratio >= 1 else digits(ratio, 2 if ratio >= 0.1 else 1)}×"
+    return f"{digits(max(ratio, 1.0)) if ratio >= 0.995 else digits(ratio, 2 if ratio >= 0.1 else 1)}×"
 
 
 def between(low: float | None, high: float | None) -> str:

@@ -79,7 +79,7 @@ def _learned(group: Group) -> Line | None:
         return None
     same = len(found.rounds) > 1 and found.spread <= SAME_LEARNING
     who = "all cells" if same else group.named(found.best).label
-    return Line(digits(found.values[found.best]), f"{who}, {found.metric} at step {found.step}", group.label)
+    return Line(digits(found.values[found.best]), f"{who}, {found.name} at step {found.step}", group.label)
 
 
 def _noise(study: Study) -> Tile:

@@ -29,6 +29,8 @@ POINTS_AT_MOST = 250
 CURVES_AT_MOST = 12
 PADDING = Padding(36, 14, 10, 40)
 KEY_LINE = 15
+ONE_LINE = 6
+"""Pixels up to which curves look like one."""
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -47,24 +49,24 @@ class Curve:
 
 
 def loss_curves(run: StoredRun, group: Group, x: str) -> list[Curve]:
-    """Curves of the fastest cells that ended OK: mean over rounds at each step, then smoothed.
+    """Curves of the fastest cells that ended OK: mean over rounds at each step that all rounds reached, then smoothed.
 
     Window of the running mean: a 25th of the curve's steps, centred; none for short runs. x: `step` or `train_s`.
     """
     trials = ranked(group.trials)
     with_series = set(trials.loc[trials["trial_id"].isin(run.series.keys()), "cell"])
-    candidates = {cell.cell for cell in [cell for cell in group.ranking if cell.cell in with_series][:CURVES_AT_MOST]}
-    trials = trials.loc[trials["cell"].isin(candidates), ["trial_id", "cell"]]
-    known = steps_frame(run, trials).merge(trials, on="trial_id").dropna(subset=list({"loss", "step", x}))
-    known = known.astype({"loss": float, "step": float, x: float})
-    by_cell = {str(cell): own for cell, own in known.groupby("cell")}
-    shown = [cell for cell in group.ranking if cell.cell in by_cell]
-    curves = [_curve(cell, by_cell[cell.cell], x) for cell in shown]
+    shown = [cell for cell in group.ranking if cell.cell in with_series][:CURVES_AT_MOST]
+    trials = trials.loc[trials["cell"].isin({cell.cell for cell in shown}), ["trial_id", "cell"]]
+    steps = steps_frame(run, trials).merge(trials, on="trial_id").dropna(subset=["step", x])
+    by_cell = {str(cell): own for cell, own in steps.astype({"loss": float, "step": float, x: float}).groupby("cell")}
+    curves = [_curve(cell, by_cell[cell.cell], x) for cell in shown if cell.cell in by_cell]
     return [curve for curve in curves if len(curve.x) > 1]
 
 
 def _curve(cell: Cell, steps: pd.DataFrame, x: str) -> Curve:
-    means = steps.groupby("step", as_index=False)[list({"loss", x} - {"step"})].mean()
+    """Rounds warm up for different numbers of steps: beyond the last common one a mean would jump between rounds."""
+    common = steps[steps["step"] <= steps.groupby("trial_id")["step"].max().min()]
+    means = common.groupby("step", as_index=False)[list({"loss", x} - {"step"})].mean().dropna()
     window = max(1, round(len(means) / 25))
     smooth = means["loss"].rolling(window, center=True, min_periods=1).mean()
     return Curve(cell, means[x].to_numpy(float), smooth.to_numpy(float))
@@ -124,22 +126,28 @@ def _dashes(curves: Sequence[Curve]) -> Style:
 
 
 def _ends(curves: Sequence[Curve], plane: Plane, picture: Picture) -> list[Label]:
-    """A label per bundle of curves that end at the same place, clear of the curves."""
-    bundles: list[tuple[float, float, list[Curve]]] = []
-    for curve in curves:
-        px, py = plane.at(*curve.end)
-        near = next((members for x, y, members in bundles if abs(x - px) < 4 and abs(y - py) < 9), None)
-        if near is None:
-            bundles.append((px, py, [curve]))
+    """A label per bundle of curves that lie on one another, clear of the curves, at the end of the longest."""
+    bundles: list[list[Curve]] = []
+    for curve in sorted(curves, key=lambda curve: -curve.end[0]):
+        together = next((bundle for bundle in bundles if _apart(curve, bundle[0], plane) < ONE_LINE), None)
+        if together is None:
+            bundles.append([curve])
         else:
-            near.append(curve)
+            together.append(curve)
     anchors = []
-    for px, py, members in bundles:
+    for members in bundles:
         strategies = [curve.cell.strategy for curve in members]
         colour = picture.look.colour(strategies[0]) if len(set(strategies)) == 1 else "var(--ink)"
         texts = _bundle_texts([curve.cell.label for curve in members], len(curves))
-        anchors.append(Anchor(px, py, texts, picture.look.css(strategies), colour))
+        anchors.append(Anchor(*plane.at(*members[0].end), texts, picture.look.css(strategies), colour))
     return place(anchors, _passed(curves, plane), plane, reach=(13, 24, 38, 54, 72))
+
+
+def _apart(curve: Curve, other: Curve, plane: Plane) -> float:
+    """Largest distance in pixels between two curves, where both are."""
+    here = curve.x[curve.x <= other.x[-1]]
+    apart = np.abs(np.interp(here, curve.x, curve.loss) - np.interp(here, other.x, other.loss))
+    return float(apart.max(initial=0.0)) / (plane.y[1] - plane.y[0]) * plane.height
 
 
 def _passed(curves: Sequence[Curve], plane: Plane) -> list[tuple[float, float]]:

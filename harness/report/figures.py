@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from harness.analyse.answer import in_figures
 from harness.analyse.cells import MEMORY, Cell
+from harness.analyse.frame import compared_keys
 from harness.analyse.quantity import digits, duration, listed, rate, size
 from harness.analyse.study import Group, Study
 from harness.report.bar_charts import memory_kinds, step_parts
@@ -127,10 +128,9 @@ def _loss_by_step(study: Study, group: Group, id_: str) -> Sketch:
     curves = loss_curves(study.run, group, "step")
     smoothed = ", smoothed" if any(len(curve.x) >= 38 for curve in curves) else ""
     most = f" The {CURVES_AT_MOST} fastest of {len(group.ranking):,} cells." if len(curves) < len(group.ranking) else ""
-    how = (
-        f"A strategy must not change what is learned: the curves should be one. Mean over rounds{smoothed}; dashes "
-        f"tell precisions apart.{most}"
-    )
+    same = "A strategy must not change what is learned: the curves should be one."
+    meant = "Recipes change what is learned per step." if "recipe" in compared_keys(study.run.info) else same
+    how = f"{meant} Mean over rounds{smoothed}; dashes tell precisions apart.{most}"
     shows = [f"{curve.cell.label} {digits(curve.end[1])} at step {curve.end[0]:.0f}" for curve in curves]
     return Sketch(id_, "Training loss by step", how, lambda picture: loss_by_step(curves, picture), shows, NO_LOSS)
 
@@ -197,7 +197,7 @@ def _held_out(group: Group, id_: str) -> Sketch:
         how = f"{'Higher' if found.higher else 'Lower'} is better. A dot per round, the mean in figures.{target}"
     return Sketch(
         id_,
-        f"Held-out {found.metric}" if found else "Held-out metric",
+        f"Held-out {found.name}" if found else "Held-out metric",
         how,
         lambda picture: held_out(group, picture),
         [f"{group.named(cell).label} {digits(value, 4)}" for cell, value in (found.values if found else {}).items()],

@@ -165,7 +165,9 @@ def data_line(each: Study, group: Group) -> str:
         f"{facts['train_samples']:,} training and {facts['held_out_samples']:,} held-out samples"
         if "train_samples" in facts and "held_out_samples" in facts
         else "",
-        f"target: {facts['metric']} {digits(facts['target'])}" if facts.get("target") is not None else "",
+        f"target: {str(facts['metric']).replace('_', ' ')} {digits(facts['target'])}"
+        if facts.get("target") is not None
+        else "",
         f"without learning: {', '.join(f'{name} {digits(value)}' for name, value in trivial.items())}"
         if trivial
         else "",
@@ -182,11 +184,15 @@ def machine(each: Study) -> list[str]:
     )
     found = [
         known.get("host") or known.get("hostname"),
-        devices or known.get("cpu_model") or known.get("cpu"),
+        devices or _processor(known.get("cpu_model", ""), each.run.info.environment.get("cores")),
         f"torch {known['torch']}" if "torch" in known else None,
         f"commit {known['git_commit'][:10]}" if known.get("git_commit", "unknown") not in ("unknown", "") else None,
     ]
     return [clip(text, 60) for text in found if text]
+
+
+def _processor(model: str, cores: object) -> str:
+    return f"{model}, {count(len(cores), 'core')}" if isinstance(cores, list) and model else model
 
 
 def counts(each: Study) -> list[tuple[str, str]]:

@@ -121,7 +121,7 @@ def held_out(group: Group, picture: Picture) -> Markup | None:
     target = _near(found.target, every)
     ends = [*every, *target]
     room = max((max(ends) - min(ends)) * 0.08, abs(max(ends)) * 0.005) or 1.0
-    title = f"held-out {found.metric} after {found.step} steps"
+    title = f"held-out {found.name} after {found.step} steps"
     x = scaled("x", (min(ends) - room, max(ends) + room), title, tickCount=4)
     lines = [{"x": value, "about": picture.about([], f"target: {digits(value)}")} for value in target]
     rule = picture.layer("rule", lines, {"color": "var(--good)", "strokeWidth": 1.5}, x=x)

@@ -68,7 +68,7 @@ def cells_table(group: Group, look: Look, id_: str) -> Table:
         Column("CPU per step", "ms", METRICS["step_cpu_s"].definition),
         Column("memory", "MiB", METRICS[MEMORY].definition),
         Column("memory", "× baseline"),
-        Column("held out", f"{held_out.metric} at step {held_out.step}" if held_out else "", "mean over rounds"),
+        Column("held out", held_out.name if held_out else "", f"after {held_out.step} steps" if held_out else ""),
         Column("rounds", "ok of all", number=False),
     )
     rows = [_cell_row(group, cell, look) for cell in group.order]
@@ -151,6 +151,7 @@ def proofs_table(study: Study, look: Look, id_: str) -> Table:
         Column("found on the live objects", "", "facts that were asked for", number=False),
     )  # fmt: skip
     trials = study.trials[study.trials["status"] != "UNSUPPORTED"].drop_duplicates("cell")
+    trials = trials.sort_values(["group", "label"], kind="stable")
     rows = [_proof_row(trial, look) for trial in trials.to_dict("records")]
     return Table(id_, "Parity and applied facts, first round of each cell", columns, rows)
 
@@ -182,6 +183,8 @@ def _proof_row(trial: Mapping[Hashable, Any], look: Look) -> TableRow:
 def _fact(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 

@@ -12,7 +12,7 @@ STAYS = frozenset("\n\t")
 
 
 def visible(text: str) -> str:
-    """The text with its hidden characters escaped: `\\x1b` for ESC, `\\u202e` for the right-to-left override."""
+    r"""The text with its hidden characters escaped: `\x1b` for ESC, `\u202e` for the right-to-left override."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
