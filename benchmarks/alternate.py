@@ -16,7 +16,7 @@ from harness.measure.training import build_training
 from harness.measure.worker import settle
 
 BLOCK = 4
-WARMUP_BLOCKS = 5
+WARMUP_BLOCKS = 4
 
 
 def alternate(job_json: str, blocks: int) -> None:

@@ -24,8 +24,8 @@ from harness.run.executors import local
 from harness.run.executors.forkserver import start
 from harness.schema.trial import Trial
 
-PROCESSES = 8
-BLOCKS = 45
+PROCESSES = 16
+BLOCKS = 16
 T_975 = float(stats.t.ppf(0.975, PROCESSES - 1))
 
 
