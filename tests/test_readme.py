@@ -44,7 +44,7 @@ def test_workload_of_the_guide_trains(tmp_path: Path) -> None:
 
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
     code = next(block for block in blocks if "@workloads.register" in block)
-    assert len(code.splitlines()) <= 25
+    assert len([line for line in code.splitlines() if line.strip()]) <= 25
     path = tmp_path / "mine.py"
     path.write_text(code)
     plugin = Plugin(path=str(path), sha256=load_plugin(path))
