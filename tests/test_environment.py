@@ -14,7 +14,6 @@ import pytest
 from harness.machine import control_group, environment
 from harness.machine.environment import MOMENTARY, deciding, differences, fingerprint, machine_key
 from harness.machine.inventory import Inventory
-from harness.machine.nvidia import throttle_reasons
 from harness.machine.probe import accelerators, probe, refused_precisions, slow_precisions
 
 GIB = 2**30
@@ -251,14 +250,6 @@ def test_accelerators_are_described_in_torchs_order(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
     monkeypatch.setattr(torch, "get_device_module", lambda _kind: Module)
     assert accelerators() == ("xpu", ["card 0", "card 1"], [7 * GIB, 7 * GIB])
-
-
-def test_throttle_reasons_by_name() -> None:
-    import pynvml
-
-    bits = pynvml.nvmlClocksThrottleReasonSwPowerCap | pynvml.nvmlClocksThrottleReasonGpuIdle
-    assert throttle_reasons(pynvml, bits) == "SwPowerCap"
-    assert throttle_reasons(pynvml, 0) == "none"
 
 
 @pytest.mark.gpu

@@ -36,6 +36,11 @@ class Device:
         return "cpu"
 
     @property
+    def uuid(self) -> str | None:
+        """What the driver tells this device from others by, without the driver's prefix. None: it has none."""
+        return None
+
+    @property
     def backend(self) -> str:
         """Communication backend of torch.distributed for this kind of device: gloo on CPU, NCCL on CUDA."""
         import torch.distributed as dist
@@ -96,6 +101,17 @@ class Accelerator(Device):
 
         module = torch.get_device_module(self.kind)
         return str(module.get_device_name(self.index)) if hasattr(module, "get_device_name") else self.kind
+
+    @property
+    def uuid(self) -> str | None:
+        """What the driver tells this device from others by, without the driver's prefix. None: torch does not tell."""
+        import torch
+
+        module = torch.get_device_module(self.kind)
+        if not hasattr(module, "get_device_properties"):
+            return None
+        found = getattr(module.get_device_properties(self.index), "uuid", None)
+        return None if found is None else str(found)
 
     def activate(self) -> None:
         """Make this the current accelerator of the process."""

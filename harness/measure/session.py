@@ -144,7 +144,11 @@ def window(session: Session, training: Training) -> None:
     with session.phase(Phase.TIMED), session.counted_as_training():
         while len(timed.step_s) < trial.steps:
             count = next_pause(training, first + trial.steps)
+            for monitor in watching:
+                monitor.stretch_begins(training)
             laps = run_laps(training, count)
+            for monitor in watching:
+                monitor.stretch_ends(training)
             timed += laps
             session.laps += laps
             keep_series(session, training, timed_from=first)

@@ -69,6 +69,13 @@ class Training:
         """Optimizer steps trained so far."""
         return len(self.outcomes)
 
+    @property
+    def devices(self) -> list[Device]:
+        """All devices that this rank drives: its own, or all of the trial's where one process drives them."""
+        if self.place.world_size > 1 or self.trial.devices == 1:
+            return [self.device]
+        return [open_device(self.device.kind, index) for index in range(self.trial.devices)]
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Context of the forward pass."""
         return nullcontext() if self._dtype is None else torch.autocast(self.device.kind, dtype=self._dtype)

@@ -22,12 +22,19 @@ class MonitorFacts:
 class Monitor:
     """Base of all monitors: every hook does nothing. A hook in the window must cost next to nothing.
 
-    window_begins / window_ends: around the timed window, on the clock's outside; step_ends: after each step, inside;
-    after: once, off the clock, after the window: it may run training steps of its own.
+    window_begins / window_ends: around the timed window; stretch_begins / stretch_ends: around each uninterrupted
+    stretch of it (an evaluation pauses the window); all of them off the clock; after: once, off the clock, after the
+    window: it may run training steps of its own.
     """
 
     def window_begins(self, training: Training) -> None:
         """The timed window is about to open."""
+
+    def stretch_begins(self, training: Training) -> None:
+        """Steps are about to be timed."""
+
+    def stretch_ends(self, training: Training) -> None:
+        """The device is idle again; evaluation, if any, comes after."""
 
     def window_ends(self, training: Training, result: RankResult) -> None:
         """The timed window is closed; write what was found."""

@@ -15,23 +15,15 @@ from pydantic import ValidationError
 from harness.measure.parity import check_parity
 from harness.run.blame import Blame, Ended, blame
 from harness.schema.metrics import metric
-from harness.schema.record import (
-    Applied,
-    Evaluation,
-    Parity,
-    Phase,
-    RankResult,
-    Record,
-    Status,
-    StepSeries,
-    Warmup,
-)
+from harness.schema.record import Applied, Evaluation, Parity, Phase, RankResult, Record, Status, StepSeries, Warmup
 from harness.schema.trial import Trial
 
-SUMMED = frozenset({"step_cpu_s", "window_samples", "harness_cpu_s"})
+SUMMED = frozenset({"step_cpu_s", "window_samples", "harness_cpu_s", "energy_j", "power_w"})
 """Metrics added up over ranks."""
 OF_RANK_0 = frozenset({"parameters", "skipped_steps", "loss_scale", "warmup_steps"})
 """Metrics that are the same on every rank, or known to rank 0 alone; so are all `eval_` metrics."""
+METERED = frozenset({"energy_j", "power_w"})
+"""Metrics that are of each rank's devices, or of the whole machine: then one rank reads for all."""
 NEEDED = ("step_s", "window_s", "window_samples", "samples_per_s")
 """Without these a trial has nothing to show."""
 Series = dict[str, list[float | None]]
@@ -132,6 +124,8 @@ def _over_ranks(trial: Trial, ranks: Sequence[RankResult]) -> dict[str, float]:
         values = [rank.metrics[name] for rank in ranks if name in rank.metrics]
         if name in OF_RANK_0 or name.startswith("eval_"):
             values = [ranks[0].metrics[name]] if name in ranks[0].metrics else []
+        elif name in METERED and _of_machine(ranks):
+            pass  # rank 0 read what all ranks used together
         elif len(values) < trial.processes:
             continue  # some rank ended before it knew: a sum or a maximum over the others would be too small
         elif name.startswith("memory_"):
@@ -141,14 +135,22 @@ def _over_ranks(trial: Trial, ranks: Sequence[RankResult]) -> dict[str, float]:
     return metrics
 
 
+def _of_machine(ranks: Sequence[RankResult]) -> bool:
+    """Whether energy was read of the whole machine by rank 0, and all ranks were on it."""
+    energy = ranks[0].facts.get("energy")
+    return isinstance(energy, dict) and energy.get("of") == "machine" and len({rank.host for rank in ranks}) == 1
+
+
 def _rates(metrics: dict[str, float], facts: dict[str, Any]) -> dict[str, float]:
-    """samples_per_s = samples of all ranks ÷ seconds of the slowest; useful units per second from it."""
+    """samples_per_s = samples of all ranks ÷ seconds of the slowest; useful units per second and energy from them."""
     if metrics.get("window_s", 0.0) <= 0 or "window_samples" not in metrics:
         return {}
     rates = {"samples_per_s": metrics["window_samples"] / metrics["window_s"]}
     unit, per_sample = facts.get("unit"), _number(facts.get("units_per_sample"))
     if isinstance(unit, str) and unit != "sample" and per_sample is not None:
         rates[f"{unit}s_per_s"] = rates["samples_per_s"] * per_sample
+    if "energy_j" in metrics and metrics["window_samples"] > 0:
+        rates["joules_per_sample"] = metrics["energy_j"] / metrics["window_samples"]
     return rates
 
 

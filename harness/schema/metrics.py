@@ -131,6 +131,30 @@ METRICS: dict[str, Metric] = _metrics(
         )
     ),
     Metric(
+        "energy_j",
+        "J",
+        "lower",
+        "Energy of the trial's devices in the timed window, evaluations left out. NVIDIA: whole boards, by the "
+        "driver's energy counter, else its power integrated. CPU: the packages of the whole machine (RAPL), all else "
+        "that runs on it included, memory modules not. Absent, with the reason in the record, where it cannot be read.",
+        "sum over devices, one reading each; on CPU rank 0 reads for all",
+        "https://docs.nvidia.com/deploy/nvml-api/ and https://docs.kernel.org/power/powercap/powercap.html",
+    ),
+    Metric(
+        "power_w",
+        "W",
+        "lower",
+        "Mean power of the trial's devices in the timed window, of the same readings as energy_j.",
+        "sum over devices of joules ÷ seconds between the readings",
+    ),
+    Metric(
+        "joules_per_sample",
+        "J",
+        "lower",
+        "Energy of all devices per sample trained in the timed window.",
+        "energy_j ÷ window_samples",
+    ),
+    Metric(
         "parameters", "1", "neither", "Trainable parameters of the unwrapped model.", "counted once, tied weights once"
     ),
     Metric(
