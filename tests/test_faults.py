@@ -47,10 +47,19 @@ def test_autocast_that_is_off_is_not_applied(precision: str) -> None:
     assert right.status is Status.OK
 
 
-def test_sharding_that_is_not_there_is_not_applied() -> None:
-    record, _series = execute(make_trial("not_sharded", 2))
+@pytest.mark.parametrize(
+    ("strategy", "ranks", "fact"),
+    [
+        ("not_sharded", 2, "sharded"),
+        ("zero_without", 2, "optimizer_state_share"),
+        ("uncompressed", 2, "gradient_compression"),
+        ("one_thread", 1, "replicas"),
+    ],
+)
+def test_option_that_does_nothing_is_not_applied(strategy: str, ranks: int, fact: str) -> None:
+    record, _series = execute(make_trial(strategy, ranks))
     assert record.status is Status.NOT_APPLIED
-    assert "sharded" in (record.reason or "")
+    assert fact in (record.reason or "")
 
 
 @pytest.mark.parametrize(

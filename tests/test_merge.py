@@ -366,6 +366,15 @@ def test_loosest_class_of_a_combination() -> None:
     assert all(a.loss <= b.loss and a.grad_norm <= b.grad_norm for a, b in itertools.pairwise(ordered))
 
 
+def test_differences_of_rounding_may_grow_and_faults_at_the_first_step_may_not() -> None:
+    norm = [1.0] * 5
+    grown = [1.0 + 1e-7 * 6**step for step in range(5)]  # two threads in place of one: 1.3e-4 at the fifth step
+    assert check_parity(norm, grown, norm, norm, "reordered").status == "passed"
+    at_once = [1.0 + 1.3e-4, *norm[1:]]
+    assert check_parity(norm, at_once, norm, norm, "reordered").status == "failed"
+    assert TOLERANCES["reordered"].allowed("grad_norm", 100) <= 1e-2
+
+
 @given(
     st.lists(st.floats(0.1, 10), min_size=1, max_size=6),
     st.floats(-0.5, 0.5).filter(lambda change: change == 0 or abs(change) > 1e-12),
@@ -376,8 +385,8 @@ def test_parity_fails_exactly_beyond_the_tolerance(values: list[float], change: 
     step = data.draw(st.integers(0, len(values) - 1))
     changed = [value * (1 + change) if number == step else value for number, value in enumerate(values)]
     for tolerance, found in (
-        (TOLERANCES[name].loss, check_parity(changed, values, values, values, name)),
-        (TOLERANCES[name].grad_norm, check_parity(values, changed, values, values, name)),
+        (TOLERANCES[name].allowed("loss", step + 1), check_parity(changed, values, values, values, name)),
+        (TOLERANCES[name].allowed("grad_norm", step + 1), check_parity(values, changed, values, values, name)),
     ):
         if abs(abs(change) - tolerance) > 1e-9:
             assert found.status == ("failed" if abs(change) > tolerance else "passed")

@@ -19,12 +19,23 @@ CELLS = [
     ("fsdp", 2, "fp32"),
     ("fsdp", 2, "fp16"),
     ({"name": "fsdp", "reshard_after_forward": False}, 2, "bf16"),
+    ({"name": "fsdp", "cpu_offload": True}, 2, "fp32"),
+    ("zero1", 2, "fp32"),
+    ("zero1", 2, "fp16"),
+    ("hsdp", 4, "fp32"),
+    ("dp_threads", 2, "fp32"),
+    ("dp_threads", 2, "bf16"),
 ]
+
+
+def layout(strategy: object, ranks: int) -> dict[str, int]:
+    """What a plan would say of a strategy that spreads one process over the devices."""
+    return {"processes": 1, "shares": ranks, "accumulation": 2} if strategy == "dp_threads" else {}
 
 
 @pytest.mark.parametrize(("strategy", "ranks", "precision"), CELLS)
 def test_cell_is_applied_and_learns_as_one_process_does(strategy: object, ranks: int, precision: str) -> None:
-    record, series = execute(make_trial(strategy, ranks, precision=precision))
+    record, series = execute(make_trial(strategy, ranks, precision=precision, **layout(strategy, ranks)))
     assert record.status is Status.OK, record.reason
     assert record.parity is not None
     assert record.parity.status == "passed"
@@ -35,8 +46,7 @@ def test_cell_is_applied_and_learns_as_one_process_does(strategy: object, ranks:
         assert record.parity.grad_norm_error < 1e-5
     facts = {fact.fact: fact.found for fact in record.applied}
     assert facts["compute_dtype"] == {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[precision]
-    assert facts["world_size"] == ranks
-    assert facts["threads"] == 1 or ranks == 1
+    assert facts["world_size"] == (1 if strategy == "dp_threads" else ranks)
     assert len(series.columns["loss"]) == record.metrics["warmup_steps"] + 10
     assert record.metrics["window_samples"] == 160
 
@@ -48,6 +58,32 @@ def test_sharding_divides_the_parameters_and_ddp_does_not() -> None:
         share[name] = next(fact.found for fact in record.applied if fact.fact == "local_share")
     assert share["ddp"] == 1.0
     assert 0.45 < share["fsdp"] < 0.6
+
+
+@pytest.mark.parametrize("compress", ["fp16", "powersgd"])
+def test_compressed_gradients_are_near_and_the_hook_is_read_back(compress: str) -> None:
+    record, _series = execute(make_trial({"name": "ddp", "compress": compress}, 2))
+    assert record.status is Status.OK, record.reason
+    assert record.parity is not None
+    assert record.parity.equivalence == "approximate"
+    assert next(fact.found for fact in record.applied if fact.fact == "gradient_compression") == compress
+    plain, _series = execute(make_trial("ddp", 2))
+    assert next(fact.found for fact in plain.applied if fact.fact == "gradient_compression") == "none"
+
+
+def test_optimizer_state_is_divided_by_zero_and_fsdp_and_whole_under_ddp() -> None:
+    share = {}
+    for name in ("ddp", "zero1", "fsdp"):
+        record, _series = execute(make_trial(name, 2))
+        share[name] = next(fact.found for fact in record.applied if fact.fact == "optimizer_state_share")
+    assert share["ddp"] == 1.0
+    assert 0.3 < share["zero1"] < 0.7
+    assert 0.45 < share["fsdp"] < 0.6
+
+
+def test_every_replica_of_dp_threads_has_a_thread_of_its_own() -> None:
+    record, _series = execute(make_trial("dp_threads", 2, **layout("dp_threads", 2)))
+    assert next(fact.found for fact in record.applied if fact.fact == "replicas") == 2
 
 
 def test_fsdp_keeps_or_frees_gathered_parameters_as_asked() -> None:

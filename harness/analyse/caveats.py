@@ -20,6 +20,7 @@ def caveats(study: Study) -> list[str]:
         _no_baseline(study),
         _unsteady(study),
         _busy(study),
+        _shared_cores(study),
         _elsewhere(study),
     ]
     return [*(text for text in found if text), *study.run.warnings]
@@ -64,6 +65,19 @@ def _busy(study: Study) -> str:
         f"Other work was on the machine: load average up to {digits(float(loads.max()))} on {count(cores, 'core')} "
         f"at the start of a trial, above {BUSY:g} per core in {busy} of {len(loads)}."
     )
+
+
+def _shared_cores(study: Study) -> str:
+    shared: dict[str, None] = {}
+    for record, label in zip(
+        study.trials["record"], study.trials["group_label"] + " " + study.trials["label"], strict=True
+    ):
+        cores = [core for rank in record.per_rank for core in rank.cores]
+        if len(cores) > len(set(cores)):
+            shared[label] = None
+    if not shared:
+        return ""
+    return f"Ranks shared cores, so that their speed says nothing beyond that they run: {listed(list(shared), most=4)}."
 
 
 def _elsewhere(study: Study) -> str:

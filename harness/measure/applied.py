@@ -77,10 +77,13 @@ def live_facts(training: Training) -> dict[str, Any]:
         "sharded": any(is_sharded(parameter) for parameter in parameters),
         "local_share": local / max(training.parameters, 1),
         "loss_scaling": training.scaler.is_enabled(),
-        "optimizer": type(training.optimizer).__name__,
+        "optimizer": type(plain_optimizer(training.optimizer)).__name__,
+        "optimizer_state_share": state_share(training.optimizer, training.parameters),
+        "gradient_compression": compression_of(training.model),
         "fused": bool(group.get("fused")),
         "foreach": group.get("foreach"),
         "replicas": len(training.model.device_ids) if isinstance(training.model, nn.DataParallel) else 1,
+        **(training.wrapped.observed() if training.wrapped.observed else {}),
         "checkpointed_blocks": _checkpointed(training.plain),
         "threads": torch.get_num_threads(),
         "cores": len(os.sched_getaffinity(0)),
@@ -109,6 +112,39 @@ def check(expected: dict[str, Any], found: dict[str, Any]) -> list[Applied]:
     if not all(fact.ok for fact in facts):
         raise NotApplied(facts)
     return facts
+
+
+def plain_optimizer(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimizer that updates this rank's parameters: ZeRO's own is around it."""
+    inner = getattr(optimizer, "optim", optimizer)
+    return inner if isinstance(inner, torch.optim.Optimizer) else optimizer
+
+
+def state_share(optimizer: torch.optim.Optimizer, parameters: int) -> float | None:
+    """Numbers of optimizer state kept here ÷ those of an optimizer that keeps all; None before there is state.
+
+    Scalars (step counts) are left out.
+    """
+    kept = [
+        [value.to_local() if isinstance(value, DTensor) else value for value in state.values()]
+        for state in plain_optimizer(optimizer).state.values()
+    ]
+    sizes = [
+        [tensor.numel() for tensor in tensors if isinstance(tensor, torch.Tensor) and tensor.ndim] for tensors in kept
+    ]
+    per_parameter = max((len(numbers) for numbers in sizes), default=0)
+    return sum(map(sum, sizes)) / (per_parameter * max(parameters, 1)) if per_parameter else None
+
+
+HOOKS = {"fp16_compress_hook": "fp16", "bf16_compress_hook": "bf16", "powerSGD_hook": "powersgd"}
+
+
+def compression_of(model: nn.Module) -> str:
+    """What DDP's reducer says of its communication hook."""
+    if not isinstance(model, DistributedDataParallel):
+        return "none"
+    hook = str(model._get_ddp_logging_data().get("comm_hook", ""))  # type: ignore[no-untyped-call]
+    return next((name for known, name in HOOKS.items() if known in hook), hook or "none")
 
 
 def wrapper_of(model: nn.Module) -> str:

@@ -50,12 +50,8 @@ def train_step(
     for number, batch in enumerate(batches):
         mark("data_wait")
         with training.sync(number == last):
-            with training.autocast():
-                loss = training.workload.loss(training.model, batch)
-            mark("forward")
-            training.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
-            mark("backward")
-        total = loss.detach() * share if total is None else total + loss.detach() * share
+            loss = forward_backward(training, batch, share, mark)
+        total = loss * share if total is None else total + loss * share
     assert total is not None
     lr = float(training.schedule.get_last_lr()[0])
     grad_norm = training.clip()
@@ -65,6 +61,21 @@ def train_step(
     training.optimizer.zero_grad(set_to_none=True)
     mark("optimizer")
     return Outcome(total, grad_norm, lr)
+
+
+def forward_backward(training: Training, batch: Batch, share: float, mark: Callable[[str], None]) -> Tensor:
+    """Forward and backward of one micro-batch; gradients are added up, the detached loss is returned."""
+    own = training.wrapped.forward_backward
+    if own is not None:
+        loss = own(batch, training.workload.loss, lambda value: training.scaler.scale(value * share), training.autocast)
+        mark("backward")
+        return loss
+    with training.autocast():
+        loss = training.workload.loss(training.model, batch)
+    mark("forward")
+    training.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
+    mark("backward")
+    return loss.detach()
 
 
 @dataclass

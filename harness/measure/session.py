@@ -102,7 +102,7 @@ def describe(training: Training, result: RankResult) -> None:
         "metric": facts.metric,
         "better": facts.better,
         "target": facts.target,
-        "equivalence": loosest(*classes),
+        "equivalence": loosest(*classes, *filter(None, [training.wrapped.equivalence])),
         "data_hash": training.workload.data_hash,
         **group_facts(training.optimizer),
     }

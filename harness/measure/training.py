@@ -148,7 +148,7 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
         expected |= techniques[technique.name].function(model, place, **technique.options)
     wrapped: Wrapped = strategies[trial.strategy.name].function(model, place, **trial.strategy.options)
     precision: Precision = precisions[trial.precision.name].function(**trial.precision.options)
-    optimizer, schedule = build_optimizer(wrapped.model, trial.recipe, trial.horizon(WARMUP_MAX))
+    optimizer, schedule = build_optimizer(wrapped.model, trial.recipe, trial.horizon(WARMUP_MAX), wrapped.optimizer)
     scaler = torch.amp.GradScaler(device.kind, enabled=precision.scaling is not None, **(precision.scaling or {}))
     # Dropout masks must differ between ranks; initialisation and data order must not.
     torch.manual_seed(trial.seed * DROPOUT_SEED_STRIDE + rank)

@@ -8,16 +8,24 @@ from harness.recipes import optimizers, schedules
 from harness.schema.suite import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+    from harness.strategies import Construct, Groups
 
-def build_optimizer(model: nn.Module, recipe: Recipe, total_steps: int) -> tuple[Optimizer, LRScheduler]:
+    Own = Callable[[Groups, Construct], Optimizer]
+
+
+def build_optimizer(
+    model: nn.Module, recipe: Recipe, total_steps: int, own: Own | None = None
+) -> tuple[Optimizer, LRScheduler]:
     """Optimizer over the model's trainable parameters and a schedule that is stepped once per optimizer step.
 
     model: as the strategy left it, since sharding replaces parameters; recipe: complete; total_steps: what the
-    schedule is laid over.
+    schedule is laid over; own: the strategy's way of making an optimizer of the recipe's (see strategies.Wrapped).
     """
     from torch.optim.lr_scheduler import LambdaLR
 
@@ -26,7 +34,13 @@ def build_optimizer(model: nn.Module, recipe: Recipe, total_steps: int) -> tuple
     assert recipe.lr is not None
     chosen = optimizers.registry[recipe.optimizer.name].function
     groups = decay_groups(model, recipe.weight_decay or 0.0)
-    optimizer: Optimizer = chosen(groups, recipe.lr, **recipe.optimizer.options)
+    options, lr = recipe.optimizer.options, recipe.lr
+
+    def construct(given: Groups) -> Optimizer:
+        optimizer: Optimizer = chosen(given, lr, **options)
+        return optimizer
+
+    optimizer = own(groups, construct) if own is not None else construct(groups)
     multiplier = schedules.registry[recipe.schedule.name].function(total_steps, **recipe.schedule.options)
     return optimizer, LambdaLR(optimizer, multiplier)
 

@@ -55,7 +55,7 @@ def make_plan(
     Raises InputError with every problem: devices the machine does not have, a filter no cell fits.
     """
     cells = filtered(cells_of(suite), where)
-    if problems := _more_than_there_is(cells, inventory, file):
+    if problems := _more_than_there_is(cells, inventory, file, suite.budget.oversubscribe):
         raise InputError(problems)
     keys = keys_of(suite)
     possible: list[Trial] = []
@@ -160,11 +160,17 @@ def _reason(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | No
             f"{cell.strategy.name} needs at least {least} devices, and micro_batch {cell.micro_batch} times "
             f"{least} to {most} of them does not divide global_batch {cell.global_batch}"
         )
-    return obstacle(cell, count)
+    return obstacle(cell, count) or _impossible(cell, kind, count)
 
 
-def _more_than_there_is(cells: Sequence[Cell], inventory: Inventory, file: str) -> list[Problem]:
-    """Devices that cells name and the machine does not have."""
+def _impossible(cell: Cell, kind: str, count: int) -> str | None:
+    """What the strategy itself says against these options on these devices."""
+    asked = strategies[cell.strategy.name].facts.impossible
+    return asked(kind, count, **cell.strategy.options) if asked else None
+
+
+def _more_than_there_is(cells: Sequence[Cell], inventory: Inventory, file: str, shared: bool) -> list[Problem]:
+    """Devices that cells name and the machine does not have; ranks may share the cores of a CPU where `shared`."""
     problems: dict[Problem, None] = {}
     for cell in cells:
         kind = inventory.kind(cell.device)
@@ -173,7 +179,7 @@ def _more_than_there_is(cells: Sequence[Cell], inventory: Inventory, file: str) 
             usable = ", ".join(dict.fromkeys(["auto", "cpu", inventory.accelerator or "cpu"]))
             expected = f"one of {usable}: this machine has no device of kind {kind}"
             problems[Problem(file, "device", kind, expected)] = None
-        elif isinstance(cell.devices, int) and cell.devices > there:
+        elif isinstance(cell.devices, int) and cell.devices > there and not (shared and kind == "cpu"):
             what = "cores that this process may use" if kind == "cpu" else f"{kind} devices"
             expected = f"at most {there}: this machine has {there} {what}"
             problems[Problem(file, "devices", cell.devices, expected)] = None
@@ -197,7 +203,6 @@ def reference_trial(trial: Trial) -> Trial:
             "devices": 1,
             "processes": 1,
             "shares": 1,
-            "device_slots": 1,
             "repeat": 0,
         }
     )

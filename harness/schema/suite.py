@@ -191,6 +191,8 @@ class Budget(Model):
     """each fixes initial weights and data order"""
     trial_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """a trial is ended after so many seconds and kept as TIMEOUT"""
+    oversubscribe: bool = False
+    """on CPU, cells may ask for more devices than there are cores: it shows that they work, not how fast they are"""
     parity_steps: Annotated[int, Field(ge=1, le=100)] = 5
     """first steps of each trial whose loss and gradient norm are compared with one process in fp32"""
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from harness.schema.registry import Registry
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from harness.machine.device import Device
 
+    Batch: TypeAlias = tuple[Tensor, ...]
+    Loss: TypeAlias = Callable[[nn.Module, Batch], Tensor]
+    Scale: TypeAlias = Callable[[Tensor], Tensor]
+    Autocast: TypeAlias = Callable[[], AbstractContextManager[Any]]
+
 Equivalence = Literal["exact", "reordered", "approximate"]
+Groups: TypeAlias = list[dict[str, Any]]
+Construct: TypeAlias = "Callable[[Groups], Optimizer]"
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class StrategyFacts:
     equivalence: Equivalence = "exact"
     accelerator_only: str | None = None
     """reason why this cannot run on CPU, shown in the record"""
+    impossible: Callable[..., str | None] | None = None
+    """(kind of device, devices, **options) → why this combination cannot run, or None"""
     requires: tuple[str, ...] = ()
     shares: Callable[..., int] | None = None
     """(devices, **options) → shares of the CPU's cores per process; None: one"""
@@ -62,12 +72,20 @@ class Wrapped:
 
     model: what is called and whose parameters are trained; sync: (last micro-batch?) → context around forward and
     backward, which keeps gradients local until the last micro-batch; expected: facts that must be seen on the live
-    objects (see measure/applied).
+    objects (see measure/applied); equivalence: where options make it looser than the strategy's class; optimizer:
+    (parameter groups, groups → plain optimizer) → the optimizer, where the strategy has one of its own;
+    forward_backward: (batch, loss of a model and a batch, loss → scaled loss, autocast) → detached loss, where the
+    strategy runs forward and backward of a micro-batch in a way of its own; observed: facts that only the strategy
+    can read from its live objects.
     """
 
     model: nn.Module
     sync: Callable[[bool], AbstractContextManager[Any]] = _always
     expected: dict[str, Any] = field(default_factory=dict)
+    equivalence: Equivalence | None = None
+    optimizer: Callable[[Groups, Construct], Optimizer] | None = None
+    forward_backward: Callable[[Batch, Loss, Scale, Autocast], Tensor] | None = None
+    observed: Callable[[], dict[str, Any]] | None = None
 
 
 registry: Registry[StrategyFacts] = Registry("strategy", "harness.strategies", StrategyFacts, "harness.strategies")

@@ -9,6 +9,7 @@ from harness.strategies import Place, Wrapped, register
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 @register(
@@ -18,25 +19,42 @@ if TYPE_CHECKING:
     equivalence="reordered",
     source="https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
 )
-def fsdp(model: nn.Module, place: Place, *, reshard_after_forward: bool = True) -> Wrapped:
+def fsdp(
+    model: nn.Module,
+    place: Place,
+    *,
+    reshard_after_forward: bool = True,
+    cpu_offload: bool = False,
+) -> Wrapped:
     """Parameters, gradients and optimizer state divided among the ranks; each block is gathered when it is needed.
 
     reshard_after_forward: True frees a block's gathered parameters after its forward pass and gathers them again for
-    the backward pass (ZeRO-3); False keeps them (ZeRO-2): more memory, less communication.
+    the backward pass (ZeRO-3); False keeps them (ZeRO-2): more memory, less communication; cpu_offload: the divided
+    parameters, gradients and optimizer state stay in host memory and the optimizer runs there.
     Blocks are wrapped from the inside out, the rest of the model last; buffers are not divided.
     """
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import FSDPModule, fully_shard
 
     mesh = init_device_mesh(place.device.kind, (place.world_size,))
+    return sharded(model, place, mesh, place.world_size, reshard_after_forward, cpu_offload)
+
+
+def sharded(
+    model: nn.Module, place: Place, mesh: DeviceMesh, parts: int, reshard_after_forward: bool, cpu_offload: bool = False
+) -> Wrapped:
+    """`fully_shard` over a mesh, blocks first. parts: ranks among which a parameter is divided."""
+    from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
+
+    # Pinned host memory is for copies to an accelerator; a CPU build has none.
+    policy = CPUOffloadPolicy(pin_memory=place.device.kind != "cpu") if cpu_offload else OffloadPolicy()
     for module in reversed(list(model.modules())):
         if isinstance(module, place.blocks):
-            fully_shard(module, mesh=mesh, reshard_after_forward=reshard_after_forward)
+            fully_shard(module, mesh=mesh, reshard_after_forward=reshard_after_forward, offload_policy=policy)
     # The root is needed again at once in the backward pass: PyTorch's default (None) keeps it gathered.
-    fully_shard(model, mesh=mesh, reshard_after_forward=None if reshard_after_forward else False)
+    root_reshards = None if reshard_after_forward else False
+    fully_shard(model, mesh=mesh, reshard_after_forward=root_reshards, offload_policy=policy)
     assert isinstance(model, FSDPModule)
     root: FSDPModule = model
-
     syncing = True
 
     def sync(last: bool) -> AbstractContextManager[Any]:
@@ -50,7 +68,8 @@ def fsdp(model: nn.Module, place: Place, *, reshard_after_forward: bool = True) 
         "wrapper": "FSDPModule",
         "world_size": place.world_size,
         "sharded": True,
-        "local_share": (0.0, 1 / place.world_size + 0.1),
+        "local_share": (0.0, 1 / parts + 0.1),
         "resharded_after_forward": reshard_after_forward if place.blocks else None,
+        "parameter_device": "cpu" if cpu_offload else None,
     }
     return Wrapped(model, sync, {fact: asked for fact, asked in expected.items() if asked is not None})

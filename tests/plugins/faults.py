@@ -28,6 +28,7 @@ def summed(model: Any, place: Place) -> Wrapped:
         return dist.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda future: future.value()[0])  # type: ignore[union-attr]
 
     wrapped.model.register_comm_hook(None, sum_only)
+    wrapped.expected.pop("gradient_compression")  # that the hook is seen is another test's matter
     return wrapped
 
 
@@ -64,6 +65,24 @@ def autocast_off(model: Any, place: Place) -> Wrapped:
 def not_sharded(model: Any, place: Place) -> Wrapped:
     """Says it shards and is DDP."""
     return replace(_ddp(model, place), expected={"sharded": True, "wrapper": "FSDPModule"})
+
+
+@strategies.register("zero_without", processes="per_device", min_devices=2, equivalence="reordered")
+def zero_without(model: Any, place: Place) -> Wrapped:
+    """Says it divides the optimizer's state and keeps all of it."""
+    return replace(_ddp(model, place), expected={"optimizer_state_share": (0.0, 0.75)})
+
+
+@strategies.register("uncompressed", processes="per_device", min_devices=2, equivalence="reordered")
+def uncompressed(model: Any, place: Place) -> Wrapped:
+    """Takes the compression option and does nothing with it."""
+    return replace(_ddp(model, place), expected={"gradient_compression": "fp16"})
+
+
+@strategies.register("one_thread", processes="one")
+def one_thread(model: Any, place: Place) -> Wrapped:
+    """Says it has two replicas and runs one after the other in the same thread."""
+    return Wrapped(model, expected={"replicas": 2}, observed=lambda: {"replicas": 1})
 
 
 How = Literal["raise", "kill", "hang", "memory", "exit"]

@@ -98,7 +98,8 @@ def execute(trial: Trial, cores: Sequence[int]) -> Execution:
 def jobs(trial: Trial, cores: Sequence[int], folder: Path) -> list[Job]:
     """One order per rank. Which rank gets which share of the cores is drawn by the trial's id: no fixed slots."""
     share = max(1, len(cores) // trial.device_slots)
-    shares = [list(cores[i * share : (i + 1) * share]) for i in range(trial.device_slots)]
+    slots = max(1, len(cores) // share)  # fewer than ranks where the suite lets them share cores
+    shares = [list(cores[i % slots * share : (i % slots + 1) * share]) for i in range(trial.device_slots)]
     random.Random(trial.id).shuffle(shares)
     orders = []
     for rank in range(trial.processes):

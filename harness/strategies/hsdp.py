@@ -1,0 +1,46 @@
+"""Hybrid sharding: parameters are divided within groups of ranks and copied between the groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from harness.strategies import Place, Wrapped, register
+from harness.strategies.fsdp import sharded
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def _impossible(kind: str, devices: int, *, shard_size: int = 2, **_options: object) -> str | None:
+    if devices % shard_size or devices // shard_size < 2:
+        return f"hsdp needs at least two groups of shard_size {shard_size}: {devices} devices do not divide so"
+    return None
+
+
+@register(
+    "hsdp",
+    processes="per_device",
+    min_devices=4,
+    equivalence="reordered",
+    impossible=_impossible,
+    source="https://arxiv.org/abs/2304.11277",
+)
+def hsdp(
+    model: nn.Module,
+    place: Place,
+    *,
+    shard_size: Annotated[int, Field(ge=2)] = 2,
+    reshard_after_forward: bool = True,
+) -> Wrapped:
+    """FSDP within groups of `shard_size` ranks, gradients averaged between the groups.
+
+    shard_size: ranks that share one copy of the parameters; a node's devices, where nodes are slowly connected.
+    reshard_after_forward: as for fsdp.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+
+    shape = (place.world_size // shard_size, shard_size)
+    mesh = init_device_mesh(place.device.kind, shape, mesh_dim_names=("replicate", "shard"))
+    return sharded(model, place, mesh, shard_size, reshard_after_forward)
