@@ -305,3 +305,14 @@ def test_the_question_of_recipes_is_another() -> None:
     baseline = {"strategy": "single", "precision": "fp32", "recipe": {"lr": 3e-3}}
     recipes = replace(run, info=made.run_info(24, baseline=baseline, compared_keys=list(baseline)))
     assert "Recipes change what is learned per step" in build_page(recipes)
+
+
+def test_what_could_not_be_measured_stands_there_with_its_reason() -> None:
+    run = made.synthetic_run(made.Shape(workloads=("gpt",)))
+    for record in run.records:
+        for rank in record.per_rank:
+            rank.facts["absent"] = {"energy": "RAPL: <permission> denied"}
+    page = build_page(run)
+    assert "energy: not measured" in page
+    assert "RAPL: &lt;permission&gt; denied" in page
+    assert "energy: not measured" not in build_page(made.synthetic_run(made.Shape(workloads=("gpt",))))

@@ -66,6 +66,8 @@ def test_compressed_gradients_are_near_and_the_hook_is_read_back(compress: str) 
     assert record.status is Status.OK, record.reason
     assert record.parity is not None
     assert record.parity.equivalence == "approximate"
+    assert record.parity.loss_error is not None
+    assert record.parity.loss_error > 1e-7, "parity must see the compression at work"
     assert next(fact.found for fact in record.applied if fact.fact == "gradient_compression") == compress
     plain, _series = execute(make_trial("ddp", 2))
     assert next(fact.found for fact in plain.applied if fact.fact == "gradient_compression") == "none"
@@ -84,6 +86,8 @@ def test_optimizer_state_is_divided_by_zero_and_fsdp_and_whole_under_ddp() -> No
 def test_every_replica_of_dp_threads_has_a_thread_of_its_own() -> None:
     record, _series = execute(make_trial("dp_threads", 2, **layout("dp_threads", 2)))
     assert next(fact.found for fact in record.applied if fact.fact == "replicas") == 2
+    assert "peak_allocated_bytes" not in record.metrics, "the tracker would see a part of the tensors only"
+    assert "thread" in record.per_rank[0].facts["absent"]["memory"]
 
 
 def test_fsdp_keeps_or_frees_gathered_parameters_as_asked() -> None:

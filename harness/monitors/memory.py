@@ -46,7 +46,11 @@ class Memory(Monitor):
 
     def after(self, training: Training, result: RankResult) -> None:
         """Follow every tensor through two steps, on CPU, in the first round."""
-        if training.device.kind == "cpu" and training.trial.repeat == 0:
+        if training.device.kind != "cpu" or training.trial.repeat != 0:
+            return
+        if training.wrapped.untracked:
+            result.facts.setdefault("absent", {})["memory"] = training.wrapped.untracked
+        else:
             result.metrics |= tracked_peak(training)
 
 

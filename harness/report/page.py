@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -227,7 +228,17 @@ def provenance(each: Study) -> list[tuple[str, str]]:
             duration(sum(overhead) / len(overhead)) if overhead else "",
         ),
     ]
-    return [(key, str(value)) for key, value in rows if value]
+    return [*((key, str(value)) for key, value in rows if value), *not_measured(each)]
+
+
+def not_measured(each: Study) -> list[tuple[str, str]]:
+    """What could not be read, with the reason and in how many trials: absent, never 0."""
+    reasons: Counter[tuple[str, str]] = Counter()
+    for record in each.trials["record"]:
+        absent = record.per_rank[0].facts.get("absent") if record.per_rank else None
+        if isinstance(absent, dict):
+            reasons.update((str(what), str(reason)) for what, reason in absent.items())
+    return [(f"{what}: not measured", f"{reason} ({count(n, 'trial')})") for (what, reason), n in reasons.items()]
 
 
 def _took(start: str, end: str | None) -> str:

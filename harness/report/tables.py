@@ -111,6 +111,8 @@ TRIAL_COLUMNS: tuple[tuple[Column, str, float], ...] = (
     (Column("data wait", "ms"), "data_wait_s", 1e-3),
     (Column("memory", "MiB"), MEMORY, MIB),
     (Column("resident", "MiB"), "peak_rss_bytes", MIB),
+    (Column("energy", "J/sample", METRICS["joules_per_sample"].definition), "joules_per_sample", 1),
+    (Column("power", "W"), "power_w", 1),
     (Column("loss", ""), "loss", 1),
     (Column("warm-up", "steps"), "warmup_steps", 1),
     (Column("first step", "s"), "first_step_s", 1),

@@ -76,7 +76,7 @@ class Wrapped:
     (parameter groups, groups → plain optimizer) → the optimizer, where the strategy has one of its own;
     forward_backward: (batch, loss of a model and a batch, loss → scaled loss, autocast) → detached loss, where the
     strategy runs forward and backward of a micro-batch in a way of its own; observed: facts that only the strategy
-    can read from its live objects.
+    can read from its live objects; untracked: why PyTorch's memory tracker does not see all tensors, or None.
     """
 
     model: nn.Module
@@ -86,6 +86,7 @@ class Wrapped:
     optimizer: Callable[[Groups, Construct], Optimizer] | None = None
     forward_backward: Callable[[Batch, Loss, Scale, Autocast], Tensor] | None = None
     observed: Callable[[], dict[str, Any]] | None = None
+    untracked: str | None = None
 
 
 registry: Registry[StrategyFacts] = Registry("strategy", "harness.strategies", StrategyFacts, "harness.strategies")

@@ -44,7 +44,7 @@ def ddp(
 
     bucket_cap_mb: MiB of gradients per all-reduce; gradient_as_bucket_view: gradients live in the buckets, which
     saves a copy of them; static_graph: the same parameters take part in every step; compress: what travels in place
-    of fp32 gradients (half the bytes, or PowerSGD's low-rank factors of rank `powersgd_rank`, from the tenth step on).
+    of fp32 gradients (half the bytes, or PowerSGD's low-rank factors of rank `powersgd_rank`, from the third step on).
     With accumulation only the last micro-batch communicates (`no_sync`).
     """
     from torch.nn.parallel import DistributedDataParallel
@@ -72,7 +72,8 @@ def ddp(
     return Wrapped(wrapped, sync, expected, equivalence=None if compress == "none" else "approximate")
 
 
-POWERSGD_START = 10
+POWERSGD_START = 2
+"""The earliest step PyTorch allows: parity looks at the first steps, and must see the compression."""
 
 
 def _compress(wrapped: DistributedDataParallel, compress: Compression, rank: int) -> None:
