@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from benchmarks.bare import bare_stepper
+from benchmarks.bare import bare_stepper, timed
 from harness.measure.job import Job
 from harness.measure.loop import run_laps
 from harness.measure.training import Training, build_training
@@ -45,7 +45,7 @@ def alternate(job_json: str, blocks: int) -> None:
                 found = run_laps(training, BLOCK).step_s
             else:
                 training.barrier()
-                found = [bare() for _ in range(BLOCK)]
+                found = timed(bare, BLOCK)
             if number >= WARMUP_BLOCKS:
                 (harness_s if arm == "harness" else bare_s).extend(found)
     path = Path(job.folder) / f"alternate-{job.rank}.json"
@@ -53,7 +53,7 @@ def alternate(job_json: str, blocks: int) -> None:
     os._exit(0 if len(padding) else 1)
 
 
-def built(job: Job, workload: Workload, bare_first: bool) -> tuple[Training, Callable[[], float]]:
+def built(job: Job, workload: Workload, bare_first: bool) -> tuple[Training, Callable[[], None]]:
     """Both arms, in either order.
 
     Children of the fork server begin with the same heap: built in a fixed order, behind the same allocations, one arm

@@ -6,6 +6,7 @@ timing are written out here.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -41,8 +42,17 @@ def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
 
-def bare_stepper(trial: Trial, workload: Workload, rank: int, world_size: int) -> Callable[[], float]:
-    """Return a function that trains one optimizer step and returns its wall seconds."""
+def timed(step: Callable[[], None], count: int) -> list[float]:
+    """Seconds of each of `count` steps, clock to clock: what a step leaves to be freed at its end is part of it."""
+    stamps = [time.perf_counter()]
+    for _ in range(count):
+        step()
+        stamps.append(time.perf_counter())
+    return [after - before for before, after in itertools.pairwise(stamps)]
+
+
+def bare_stepper(trial: Trial, workload: Workload, rank: int, world_size: int) -> Callable[[], None]:
+    """Return a function that trains one optimizer step."""
     torch.manual_seed(trial.seed)
     model = wrap(workload.build(), trial.strategy.name, world_size, workload.blocks)
     recipe = trial.recipe
@@ -51,9 +61,8 @@ def bare_stepper(trial: Trial, workload: Workload, rank: int, world_size: int) -
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     samples, step = workload.train[0].shape[0], 0
 
-    def train() -> float:
+    def train() -> None:
         nonlocal step
-        began = time.perf_counter()
         indices = sample_indices(trial.seed, step, trial.global_batch, samples)
         parts = micro_batches(indices, rank, world_size, trial.micro_batch)
         for part in parts:
@@ -66,6 +75,5 @@ def bare_stepper(trial: Trial, workload: Workload, rank: int, world_size: int) -
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1
-        return time.perf_counter() - began
 
     return train

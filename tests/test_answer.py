@@ -266,3 +266,23 @@ def test_records_of_another_machine_or_run_are_said() -> None:
 )
 def test_numbers_as_people_read_them(text: str, expected: str) -> None:
     assert plain(text) == expected
+
+
+def test_a_fast_cell_that_learned_less_is_not_called_the_same_loss() -> None:
+    """Parity sees the first steps: a compression that starts to matter later shows in the held-out result."""
+
+    def worse(record: Record) -> Record:
+        if record.trial.strategy.label == "single":
+            return record
+        changed = [
+            evaluation.model_copy(update={"metrics": {name: value * 0.9 for name, value in evaluation.metrics.items()}})
+            for evaluation in record.evaluations
+        ]
+        return record.model_copy(update={"evaluations": changed})
+
+    headline, _details = said(made.synthetic_run(made.Shape(workloads=("gpt",), break_=worse)))
+    assert "same loss" not in headline
+    assert ", held-out " in headline
+    assert " against " in headline
+    untouched, _details = said(made.synthetic_run(made.Shape(workloads=("gpt",))))
+    assert "same loss" in untouched

@@ -102,7 +102,7 @@ def _headline(group: Group) -> tuple[Parts, bool]:
         return (Part(best.label, True), Part(text)), False
     if len(ranking) == 1:
         return (Part("only "), Part(best.label, True), Part(f" was measured: {_figures(group, best)}.")), False
-    return _nothing_faster(best, ranking[1]) if best.is_baseline else _best_against(best, baseline)
+    return _nothing_faster(best, ranking[1]) if best.is_baseline else _best_against(group, best, baseline)
 
 
 def _nothing_faster(baseline: Cell, second: Cell) -> tuple[Parts, bool]:
@@ -112,12 +112,12 @@ def _nothing_faster(baseline: Cell, second: Cell) -> tuple[Parts, bool]:
     )
 
 
-def _best_against(best: Cell, baseline: Cell) -> tuple[Parts, bool]:
+def _best_against(group: Group, best: Cell, baseline: Cell) -> tuple[Parts, bool]:
     ratio = best.ratio
     if ratio is None:
         text = f" has the highest throughput, but no round in common with {baseline.label}: there is no ratio."
         return (Part(best.label, True), Part(text)), False
-    name, figure, cost = Part(best.label, True), Part(times(ratio.value), True), _cost(best)
+    name, figure, cost = Part(best.label, True), Part(times(ratio.value), True), _cost(group, best, baseline)
     if ratio.low is None:
         tail = f" {baseline.label} in the one round there is{cost}: without a second one nothing is shown."
         return (name, Part(" ran at "), figure, Part(tail)), False
@@ -130,8 +130,14 @@ def _best_against(best: Cell, baseline: Cell) -> tuple[Parts, bool]:
     return (Part("undecided", True), Part(": "), name, Part(" ran at "), figure, Part(f"{at}; {best.why}.")), False
 
 
-def _cost(cell: Cell) -> str:
+def _cost(group: Group, cell: Cell, baseline: Cell) -> str:
+    """Memory and learning beside the speed. Parity sees the first steps only: held-out results have the last word."""
     memory = f" at {times(cell.memory)} memory" if cell.memory is not None else ""
+    found = group.held_out
+    if found is not None and {cell.cell, baseline.cell} <= found.values.keys():
+        own, its = found.values[cell.cell], found.values[baseline.cell]
+        if abs(own - its) > SAME_LEARNING * max(abs(own), abs(its)):
+            return f"{memory}, held-out {found.name} {digits(own)} against {digits(its)}"
     return memory + {"passed": ", same loss", "unchecked": ", loss unchecked"}.get(cell.parity, "")
 
 
