@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import statistics
 import tempfile
@@ -25,10 +24,9 @@ from harness.run.executors import local
 from harness.run.executors.forkserver import start
 from harness.schema.trial import Trial
 
-PROCESSES = int(os.environ.get("FIDELITY_PROCESSES", "16"))
-"""Identical loops differ by 2 to 3 % between processes on a shared machine; the interval narrows with their number."""
+PROCESSES = {"single": 16, "ddp": 24, "fsdp": 40}
+"""Fresh process groups: identical loops differ by up to 3 % between them on a shared machine."""
 BLOCKS = 16
-T_975 = float(stats.t.ppf(0.975, PROCESSES - 1))
 
 
 def ratio_of(trial: Trial) -> float:
@@ -52,7 +50,8 @@ def bench_fidelity(benchmark: Any, figure: Figure, workload: str, strategy: str)
     """One row per workload and strategy; the note is the 95 % interval over processes."""
     trial = planned(workload, strategy)
     ratios: list[float] = []
-    benchmark.pedantic(lambda: ratios.append(math.log(ratio_of(trial))), rounds=PROCESSES, iterations=1)
-    mean, half = statistics.mean(ratios), T_975 * statistics.stdev(ratios) / math.sqrt(len(ratios))
-    note = f"[{math.exp(mean - half):.3f}, {math.exp(mean + half):.3f}] over {PROCESSES} processes"
+    benchmark.pedantic(lambda: ratios.append(math.log(ratio_of(trial))), rounds=PROCESSES[strategy], iterations=1)
+    wide = float(stats.t.ppf(0.975, len(ratios) - 1))
+    mean, half = statistics.mean(ratios), wide * statistics.stdev(ratios) / math.sqrt(len(ratios))
+    note = f"[{math.exp(mean - half):.3f}, {math.exp(mean + half):.3f}] over {len(ratios)} processes"
     figure(f"fidelity {workload}/nano {strategy}", math.exp(mean), "0.98 to 1.02", 0.98, 1.02, note)
