@@ -27,12 +27,6 @@ from harness.strategies.techniques import techniques
 from harness.workloads import registry as workloads
 
 
-class Unsupported(Exception):
-    """The trial cannot run here; the message is the reason to show."""
-
-    status = Status.UNSUPPORTED
-
-
 class Diverged(Exception):
     """The loss is no longer finite."""
 
@@ -46,9 +40,10 @@ class Session:
         self.job, self.result, self.trial = job, result, job.trial
         self.laps = Laps()
         """all steps of the trial, warm-up included"""
-        self.off_clock_cpu_s = 0.0
+        self.monitors = [entry.function() for entry in monitors.registry.entries()]
+        self.training_cpu_s = 0.0
         self.training_wall_s = 0.0
-        """wall seconds in warm-up, timed window and evaluation"""
+        """CPU and wall seconds in warm-up, timed window and evaluation"""
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
@@ -65,11 +60,11 @@ class Session:
         wall, cpu = time.monotonic(), time.process_time()
         yield
         self.training_wall_s += time.monotonic() - wall
-        self.off_clock_cpu_s += time.process_time() - cpu
+        self.training_cpu_s += time.process_time() - cpu
 
 
 def measure(job: Job, result: RankResult) -> None:
-    """Run the trial and fill the result in. Raises NotApplied, Diverged, Unsupported, or whatever training raised."""
+    """Run the trial and fill the result in. Raises NotApplied, Diverged, or whatever training raised."""
     session = Session(job, result)
     with session.phase(Phase.BUILD):
         training = build_training(job.trial, job.rank, job.world_size, job.local_rank)
@@ -84,7 +79,7 @@ def measure(job: Job, result: RankResult) -> None:
         window(session, training)
         with session.phase(Phase.EXTRA):
             extras(session, training)
-    result.metrics["harness_cpu_s"] = time.process_time() - session.off_clock_cpu_s
+    result.metrics["harness_cpu_s"] = time.process_time() - session.training_cpu_s
     result.facts["training_wall_s"] = session.training_wall_s
     result.phase = Phase.DONE
 
@@ -136,7 +131,7 @@ def warm_up(session: Session, training: Training) -> Warmup:
 def window(session: Session, training: Training) -> None:
     """The timed window: `steps` steps, paused for evaluations."""
     trial, result = session.trial, session.result
-    watching = session_monitors(session.job)
+    watching = session.monitors
     timed = Laps()
     first = training.steps_done
     for monitor in watching:
@@ -170,7 +165,7 @@ def window(session: Session, training: Training) -> None:
 
 def extras(session: Session, training: Training) -> None:
     """Steps that monitors need for themselves. One that fails costs its own figures, never those of the window."""
-    for monitor in session_monitors(session.job):
+    for monitor in session.monitors:
         try:
             monitor.after(training, session.result)
         except Exception as error:
@@ -229,14 +224,3 @@ def _norm(norm: torch.Tensor | None) -> float | None:
 def skipped(initial: float, scales: list[float]) -> int:
     """Steps that gradient scaling left out: those after which the scale had fallen."""
     return sum(after < before for before, after in zip([initial, *scales], scales, strict=False))
-
-
-def session_monitors(job: Job) -> list[monitors.Monitor]:
-    """The monitors of this trial, one instance each for the whole trial."""
-    cached = _MONITORS.get(job.trial.id)
-    if cached is None:
-        cached = _MONITORS[job.trial.id] = [entry.function() for entry in monitors.registry.entries()]
-    return cached
-
-
-_MONITORS: dict[str, list[monitors.Monitor]] = {}

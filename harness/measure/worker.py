@@ -26,7 +26,7 @@ import torch.distributed as dist
 from harness.machine.device import open_device
 from harness.measure.applied import NotApplied
 from harness.measure.job import Job, write_result
-from harness.measure.session import Diverged, Unsupported, measure
+from harness.measure.session import Diverged, measure
 from harness.schema.record import Phase, RankResult, Status
 from harness.schema.registry import load_plugin
 from harness.schema.trial import Trial
@@ -99,7 +99,7 @@ def explain(error: BaseException, job: Job, result: RankResult) -> None:
     traceback.print_exc()
     if isinstance(error, NotApplied):
         result.status, result.applied, result.error = Status.NOT_APPLIED, error.facts, str(error)
-    elif isinstance(error, (Diverged, Unsupported)):
+    elif isinstance(error, Diverged):
         result.status, result.error = error.status, str(error)
     elif device.is_out_of_memory(error):
         result.status = Status.OOM
