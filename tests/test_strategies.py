@@ -122,3 +122,12 @@ def test_overflow_is_skipped_and_counted() -> None:
     assert series.columns["loss_scale"][0] < 2.0**40  # type: ignore[operator]
     calm, _series = execute(make_trial(precision="fp16"))
     assert calm.metrics["skipped_steps"] == 0
+
+
+def test_series_is_whole_and_in_order_when_evaluations_pause_the_window() -> None:
+    record, series = execute(make_trial("fsdp", 2, eval_every=3, warmup_steps=6))
+    assert record.status is Status.OK, record.reason
+    assert series.columns["step"] == [float(step) for step in range(1, 17)]
+    assert series.columns["timed"] == [0.0] * 6 + [1.0] * 10
+    assert {len(column) for column in series.columns.values()} == {16}
+    assert [evaluation.step for evaluation in record.evaluations] == [3, 6, 9, 12, 15, 16]

@@ -74,7 +74,7 @@ def measure(job: Job, result: RankResult) -> None:
         warmup = warm_up(session, training)
         result.facts["warmup"] = warmup.model_dump()
     training.wants_grad_norm = False
-    keep_series(session, training, timed_from=len(session.laps.step_s))
+    keep_series(session, training, timed=False)
     if job.trial.kind == "measure":
         window(session, training)
         with session.phase(Phase.EXTRA):
@@ -146,7 +146,7 @@ def window(session: Session, training: Training) -> None:
                 monitor.stretch_ends(training)
             timed += laps
             session.laps += laps
-            keep_series(session, training, timed_from=first)
+            keep_series(session, training, timed=True)
             evaluate_if_due(session, training)
     for monitor in watching:
         monitor.window_ends(training, result)
@@ -191,23 +191,26 @@ def evaluate_if_due(session: Session, training: Training) -> None:
     session.result.evaluations.append(found)
 
 
-def keep_series(session: Session, training: Training, timed_from: int) -> None:
-    """Read losses and norms back from the device into the result. Raises Diverged at the first that is not finite."""
-    outcomes = training.outcomes
+def keep_series(session: Session, training: Training, timed: bool) -> None:
+    """Read the new losses and norms back from the device into the result. Raises Diverged at one that is not finite."""
+    series = session.result.series
+    done = len(series.get("step", []))
+    outcomes = training.outcomes[done:]
     loss = torch.stack([outcome.loss for outcome in outcomes]).double().tolist()
-    finite = [value if math.isfinite(value) else None for value in loss]
-    norms = [_norm(outcome.grad_norm) for outcome in outcomes]
-    session.result.series = {
-        "step": [float(number + 1) for number in range(len(outcomes))],
-        "timed": [float(number >= timed_from) for number in range(len(outcomes))],
-        "loss": finite,
-        "grad_norm": norms,
+    columns: dict[str, list[float | None]] = {
+        "step": [float(done + number) for number in range(1, len(outcomes) + 1)],
+        "timed": [float(timed)] * len(outcomes),
+        "loss": [value if math.isfinite(value) else None for value in loss],
+        "grad_norm": [_norm(outcome.grad_norm) for outcome in outcomes],
         "lr": [outcome.lr for outcome in outcomes],
-        "step_s": list(session.laps.step_s),
-        "cpu_s": list(session.laps.cpu_s),
+        "step_s": [*session.laps.step_s[done:]],
+        "cpu_s": [*session.laps.cpu_s[done:]],
     }
     if training.scales:
-        session.result.series["loss_scale"] = list(training.scales)
+        columns["loss_scale"] = [*training.scales[done:]]
+    for name, values in columns.items():
+        series.setdefault(name, []).extend(values)
+    finite = series["loss"]
     if training.anywhere(None in finite):
         step = finite.index(None) + 1 if None in finite else len(finite)
         last = finite[step - 2] if step > 1 else None
