@@ -45,7 +45,7 @@ def train_step(
     batches: this rank's micro-batches, fetched while the step runs; share: 1 ÷ their number, so that gradients are
     of the mean loss; mark: called with the name of each part as it ends (data_wait, forward, backward, optimizer).
     """
-    last = training.trial.accumulation - 1
+    last = training.passes - 1
     total: Tensor | None = None
     for number, batch in enumerate(batches):
         mark("data_wait")
@@ -54,13 +54,22 @@ def train_step(
         total = loss * share if total is None else total + loss * share
     assert total is not None
     lr = float(training.schedule.get_last_lr()[0])
+    grad_norm = update(training)
+    training.schedule.step()
+    mark("optimizer")
+    return Outcome(total, grad_norm, lr)
+
+
+def update(training: Training) -> Tensor | None:
+    """Clip, update, clear the gradients; returns their norm before clipping, where it was taken."""
+    own = training.wrapped.update
+    if own is not None:
+        return own(training.largest_norm)
     grad_norm = training.clip()
     training.scaler.step(training.optimizer)
     training.scaler.update()
-    training.schedule.step()
     training.optimizer.zero_grad(set_to_none=True)
-    mark("optimizer")
-    return Outcome(total, grad_norm, lr)
+    return grad_norm
 
 
 def forward_backward(training: Training, batch: Batch, share: float, mark: Callable[[str], None]) -> Tensor:

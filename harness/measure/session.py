@@ -155,7 +155,7 @@ def window(session: Session, training: Training) -> None:
         "step_s": statistics.median(timed.step_s),
         "step_cpu_s": statistics.median(timed.cpu_s),
         "window_s": timed.wall_s,
-        "window_samples": float(trial.global_batch // ranks * trial.steps),
+        "window_samples": trial.global_batch / ranks * trial.steps,
     }
     if training.precision.scaling is not None:
         result.metrics["loss_scale"] = training.scales[-1]
@@ -196,7 +196,8 @@ def keep_series(session: Session, training: Training, timed: bool) -> None:
     series = session.result.series
     done = len(series.get("step", []))
     outcomes = training.outcomes[done:]
-    loss = torch.stack([outcome.loss for outcome in outcomes]).double().tolist()
+    own = torch.stack([outcome.loss for outcome in outcomes])
+    loss = (training.wrapped.whole_loss(own) if training.wrapped.whole_loss else own).double().tolist()
     columns: dict[str, list[float | None]] = {
         "step": [float(done + number) for number in range(1, len(outcomes) + 1)],
         "timed": [float(timed)] * len(outcomes),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from torch import nn
 from harness.machine.device import Device, open_device
 from harness.measure.loop import Outcome, train_step
 from harness.measure.steady import WARMUP_MAX
-from harness.recipes.build import build_optimizer, expected_facts
+from harness.recipes.build import build_optimizer, by_mesh, expected_facts
 from harness.schema.trial import Trial
 from harness.strategies import Place, Wrapped
 from harness.strategies import registry as strategies
@@ -54,15 +54,20 @@ class Training:
     outcomes: list[Outcome] = field(default_factory=list)
     scales: list[float] = field(default_factory=list)
     wants_grad_norm: bool = False
+    inputs: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
+    """what is done to each floating-point tensor of a batch on the device"""
 
     def __post_init__(self) -> None:
         self.model = self.wrapped.model
         self.sync = self.wrapped.sync
         self._dtype = getattr(torch, self.precision.autocast) if self.precision.autocast else None
         self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self._micro_batch = self.trial.micro_batch
-        if strategies[self.trial.strategy.name].facts.splits_micro_batch:
+        self._micro_batch, self.passes = self.trial.micro_batch, self.trial.accumulation
+        facts = strategies[self.trial.strategy.name].facts
+        if facts.splits_micro_batch:
             self._micro_batch *= self.trial.devices
+        if facts.whole_step:
+            self._micro_batch, self.passes = self.trial.global_batch // self.place.data_ranks, 1
 
     @property
     def steps_done(self) -> int:
@@ -84,28 +89,44 @@ class Training:
         """Yield this rank's micro-batches of a step (0-based), fetched one by one, on the device."""
         samples = self.workload.train[0].shape[0]
         indices = sample_indices(self.trial.seed, step, self.trial.global_batch, samples)
-        for part in micro_batches(indices, self.place.rank, self.place.world_size, self._micro_batch):
+        for part in micro_batches(indices, self.place.data_rank, self.place.data_ranks, self._micro_batch):
             yield self.fetch(self.workload.train, torch.from_numpy(part))
 
     def fetch(self, data: Batch, indices: torch.Tensor) -> Batch:
         """The samples of these indices, on the device."""
         target = self.device.torch_device
-        return tuple(tensor[indices].to(target, non_blocking=True) for tensor in data)
+        return tuple(self._prepared(tensor[indices].to(target, non_blocking=True)) for tensor in data)
+
+    def _prepared(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.is_floating_point():
+            for change in self.inputs:
+                tensor = change(tensor)
+        return tensor
+
+    @property
+    def largest_norm(self) -> float | None:
+        """L2 norm that the recipe clips gradients to; None: it does not."""
+        return self.trial.recipe.clip if self.trial.recipe.clips else None
 
     def clip(self) -> torch.Tensor | None:
         """Clip the gradients as the recipe says; returns their L2 norm before, or None where nobody wants it."""
-        if self.trial.recipe.clips:
-            assert self.trial.recipe.clip is not None
-            self.scaler.unscale_(self.optimizer)
-            return nn.utils.clip_grad_norm_(self._trained, self.trial.recipe.clip)
-        if self.wants_grad_norm:
-            self.scaler.unscale_(self.optimizer)
-            return nn.utils.get_total_norm([p.grad for p in self._trained if p.grad is not None])
-        return None
+        largest, own = self.largest_norm, self.wrapped.total_norm
+        if largest is None and not self.wants_grad_norm:
+            return None
+        self.scaler.unscale_(self.optimizer)
+        if own is not None:
+            norm = own(self._trained)
+            if largest is not None:
+                for alike in by_mesh(self._trained):
+                    nn.utils.clip_grads_with_norm_(alike, largest, norm)
+            return norm
+        if largest is not None:
+            return nn.utils.clip_grad_norm_(self._trained, largest)
+        return nn.utils.get_total_norm([p.grad for p in self._trained if p.grad is not None])
 
     def step(self, **options: Any) -> Outcome:
         """Train the next optimizer step."""
-        outcome = train_step(self, self.batches(self.steps_done), 1 / self.trial.accumulation, **options)
+        outcome = train_step(self, self.batches(self.steps_done), 1 / self.passes, **options)
         self.outcomes.append(outcome)
         if self.precision.scaling is not None:
             self.scales.append(self.scaler.get_scale())
@@ -137,22 +158,42 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
     device = open_device(trial.device, local_rank)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    workload: Workload = workloads[trial.workload.name].function(trial.size, **trial.workload.options)
-    torch.manual_seed(trial.seed)
-    model = workload.build()
-    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    model = model.to(device.torch_device)
-    place = Place(device, rank, world_size, trial.devices, workload.blocks)
-    expected: dict[str, Any] = {}
-    for technique in trial.techniques:
-        expected |= techniques[technique.name].function(model, place, **technique.options)
-    wrapped: Wrapped = strategies[trial.strategy.name].function(model, place, **trial.strategy.options)
+    entry = workloads[trial.workload.name]
+    workload: Workload = entry.function(trial.size, **trial.workload.options)
+
+    def build() -> nn.Module:
+        torch.manual_seed(trial.seed)
+        return workload.build()
+
+    place = Place(
+        device, rank, world_size, trial.devices, workload.blocks, entry.facts.model, trial.model_ranks,
+        trial.accumulation, build,
+    )  # fmt: skip
+    model, count = built(trial, place, build)
     precision: Precision = precisions[trial.precision.name].function(**trial.precision.options)
+    if precision.convert is not None:
+        model = precision.convert(model, place)
+    adapted = [techniques[each.name].function(model, place, **each.options) for each in trial.techniques]
+    wrapped: Wrapped = strategies[trial.strategy.name].function(model, place, **trial.strategy.options)
     optimizer, schedule = build_optimizer(wrapped.model, trial.recipe, trial.horizon(WARMUP_MAX), wrapped.optimizer)
     scaler = torch.amp.GradScaler(device.kind, enabled=precision.scaling is not None, **(precision.scaling or {}))
-    # Dropout masks must differ between ranks; initialisation and data order must not.
-    torch.manual_seed(trial.seed * DROPOUT_SEED_STRIDE + rank)
-    expected |= wrapped.expected | precision.expected | expected_facts(trial.recipe)
+    # Dropout masks must differ between ranks with different data; initialisation and data order must not.
+    torch.manual_seed(trial.seed * DROPOUT_SEED_STRIDE + place.data_rank)
+    expected = dict(precision.expected)
+    for facts in (*(each.expected for each in adapted), wrapped.expected, expected_facts(trial.recipe)):
+        expected |= facts
+    changes = [precision.inputs, *(each.inputs for each in adapted)]
     return Training(
-        trial, device, place, workload, model, wrapped, precision, optimizer, schedule, scaler, count, expected
-    )
+        trial, device, place, workload, model, wrapped, precision, optimizer, schedule, scaler, count, expected,
+        inputs=tuple(change for change in changes if change is not None),
+    )  # fmt: skip
+
+
+def built(trial: Trial, place: Place, build: Callable[[], nn.Module]) -> tuple[nn.Module, int]:
+    """The model on its device, or without memory where the strategy gives it its weights; its trainable parameters."""
+    asked = strategies[trial.strategy.name].facts.builds_on_meta
+    on_meta = asked is not None and asked(**trial.strategy.options)
+    with torch.device("meta") if on_meta else nullcontext():
+        model = build()
+    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return (model if on_meta else model.to(place.device.torch_device)), count

@@ -30,6 +30,7 @@ from harness.measure.session import Diverged, measure
 from harness.schema.record import Phase, RankResult, Status
 from harness.schema.registry import load_plugin
 from harness.schema.trial import Trial
+from harness.strategies import Unsupported
 
 RENDEZVOUS_TIMEOUT_S = 120.0
 
@@ -99,6 +100,8 @@ def explain(error: BaseException, job: Job, result: RankResult) -> None:
     traceback.print_exc()
     if isinstance(error, NotApplied):
         result.status, result.applied, result.error = Status.NOT_APPLIED, error.facts, str(error)
+    elif isinstance(error, Unsupported):
+        result.status, result.error = Status.UNSUPPORTED, str(error)
     elif isinstance(error, Diverged):
         result.status, result.error = error.status, str(error)
     elif device.is_out_of_memory(error):

@@ -8,7 +8,7 @@ from harness.recipes import optimizers, schedules
 from harness.schema.suite import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from torch import nn
     from torch.optim import Optimizer
@@ -48,13 +48,24 @@ def build_optimizer(
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Two parameter groups: weight decay for matrices and kernels (two dimensions or more), none for norms and biases.
 
-    A sharded parameter has the dimensions of the whole one. Empty groups are left out.
+    A sharded parameter has the dimensions of the whole one. Empty groups are left out; parameters on other meshes of
+    devices make groups of their own, since one operation cannot take both (`foreach`).
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decayed = [parameter for parameter in trained if parameter.ndim >= 2]
     rest = [parameter for parameter in trained if parameter.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    parts = [(decayed, weight_decay), (rest, 0.0)]
+    return [{"params": alike, "weight_decay": decay} for part, decay in parts for alike in by_mesh(part)]
+
+
+def by_mesh(parameters: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Parameters in groups that one operation may take together: plain ones, and those of each mesh of devices."""
+    from torch.distributed.tensor import DTensor
+
+    groups: dict[object, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault(parameter.device_mesh if isinstance(parameter, DTensor) else None, []).append(parameter)
+    return list(groups.values())
 
 
 def expected_facts(recipe: Recipe) -> dict[str, Any]:

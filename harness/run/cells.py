@@ -167,12 +167,26 @@ def spread(cell: Cell, count: int) -> int:
     return count if facts.processes == "per_device" or facts.splits_micro_batch else 1
 
 
+def model_ranks(cell: Cell, count: int) -> int:
+    """Ranks of the cell that hold one copy of the model together and take the same data."""
+    facts = strategies[cell.strategy.name].facts
+    return facts.model_ranks(count, **cell.strategy.options) if facts.model_ranks else 1
+
+
+def data_shares(cell: Cell, count: int) -> int:
+    """Shares that the samples of a micro-step are divided into: one per device, or per devices that share a model."""
+    return max(1, spread(cell, count) // model_ranks(cell, count))
+
+
 def obstacle(cell: Cell, count: int) -> str | None:
     """Why a complete cell cannot run on so many devices, by its own numbers; None: it can."""
     least = strategies[cell.strategy.name].facts.min_devices
     if count < least:
         return f"{cell.strategy.name} needs at least {least} devices, there {'is' if count == 1 else 'are'} {count}"
-    ranks = spread(cell, count)
+    together = model_ranks(cell, count)
+    if count % together:
+        return f"{cell.strategy.label} needs a multiple of {together} devices: {count} do not divide so"
+    ranks = data_shares(cell, count)
     if cell.global_batch % (cell.micro_batch * ranks):
         times = f" × {ranks} devices" if ranks > 1 else ""
         return f"micro_batch {cell.micro_batch}{times} does not divide global_batch {cell.global_batch}"

@@ -13,7 +13,6 @@ from harness.run.cells import REGISTRIES, Cell, Sources, cells_of, fill, keys_of
 from harness.run.locate import Path, dotted, line_at
 from harness.schema.errors import Problem, UnknownName, nearest
 from harness.schema.suite import Choice, Suite
-from harness.strategies import registry as strategies
 from harness.workloads import registry as workloads
 
 PIP_NAMES = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
@@ -155,20 +154,15 @@ def _sizes(suite: Suite, reading: Reading) -> Iterator[Problem]:
 
 
 def _packages(suite: Suite, reading: Reading) -> Iterator[Problem]:
-    """Packages that a workload or strategy needs and that are not installed."""
+    """Packages that hold a workload's data and are not installed. What a strategy lacks makes its cells UNSUPPORTED."""
     for cell, sources in sourced_cells(suite):
-        complete = fill(cell)
-        for key, needed in (
-            ("workload", workloads[complete.workload.name].facts.requires),
-            ("strategy", strategies[complete.strategy.name].facts.requires),
-        ):
-            missing = [name for name in needed if importlib.util.find_spec(name) is None]
-            if missing:
-                path = sources.get(key, ("fixed", key))
-                command = f"pip install {' '.join(PIP_NAMES.get(name, name) for name in missing)}"
-                name = getattr(complete, key).name
-                expected = f"the package {', '.join(missing)} that it needs: {command}"
-                yield Problem(reading.where(path), dotted(path), name, expected)
+        name = fill(cell).workload.name
+        missing = [each for each in workloads[name].facts.requires if importlib.util.find_spec(each) is None]
+        if missing:
+            path = sources.get("workload", ("fixed", "workload"))
+            command = f"pip install {' '.join(PIP_NAMES.get(each, each) for each in missing)}"
+            expected = f"the package {', '.join(missing)} that it needs: {command}"
+            yield Problem(reading.where(path), dotted(path), name, expected)
 
 
 def _patterns(suite: Suite, reading: Reading) -> Iterator[Problem]:

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.machine.inventory import Inventory
-from harness.run.cells import Cell, cells_of, keys_of, matches, obstacle, spread
+from harness.run.cells import Cell, cells_of, data_shares, keys_of, matches, model_ranks, spread
+from harness.run.feasible import most_devices, why_not
 from harness.run.where import Where, filtered
 from harness.schema.errors import InputError, Problem
 from harness.schema.suite import Choice, Suite
 from harness.schema.trial import Plugin, Trial, content_hash
 from harness.strategies import registry as strategies
 
-CPU_SHARES = 2
-"""Devices that `auto` stands for on CPU: the fewest on which parallel strategies differ from one process."""
 TRIAL_S = 5.0
 """A guess of a trial's seconds where nothing like it was ever run here."""
 
@@ -95,15 +94,16 @@ def _trial(cell: Cell, suite: Suite, inventory: Inventory, plugins: tuple[Plugin
     """The cell's first trial, and why it cannot run on this machine (None: it can)."""
     kind, count = inventory.kind(cell.device), _count(cell, inventory)
     facts = strategies[cell.strategy.name].facts
-    reason = _reason(cell, kind, count, inventory)
+    reason = why_not(cell, kind, count, inventory)
     used = spread(cell, count)
     trial = Trial(
         **{key: getattr(cell, key) for key in COPIED},
-        accumulation=max(1, cell.global_batch // (cell.micro_batch * used)),
+        accumulation=max(1, cell.global_batch // (cell.micro_batch * data_shares(cell, count))),
         parity_steps=suite.budget.parity_steps,
         device=kind,
         devices=used,
         processes=count if facts.processes == "per_device" else 1,
+        model_ranks=min(count, model_ranks(cell, count)),
         shares=facts.shares(count, **cell.strategy.options) if facts.shares and kind == "cpu" else 1,
         device_slots=count,
         plugins=plugins,
@@ -136,37 +136,11 @@ def _count(cell: Cell, inventory: Inventory) -> int:
         return cell.devices
     kind = inventory.kind(cell.device)
     fitting = (
-        count for count in range(_most(kind, inventory), 1, -1) if cell.global_batch % (cell.micro_batch * count) == 0
+        count
+        for count in range(most_devices(kind, inventory), 1, -1)
+        if cell.global_batch % (cell.micro_batch * count) == 0
     )
     return next(fitting, 1)
-
-
-def _most(kind: str, inventory: Inventory) -> int:
-    """The most devices that `auto` stands for."""
-    return min(CPU_SHARES, inventory.count(kind)) if kind == "cpu" else inventory.count(kind)
-
-
-def _reason(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | None:
-    facts = strategies[cell.strategy.name].facts
-    if kind == "cpu" and facts.accelerator_only:
-        return facts.accelerator_only
-    if why := inventory.unsupported_precisions.get(kind, {}).get(cell.precision.name):
-        return f"{cell.precision.name} on {kind}: {why}"
-    least, most = facts.min_devices, _most(kind, inventory)
-    if cell.devices == "auto" and count < least <= inventory.count(kind):
-        if most < least:
-            return f"{cell.strategy.name} needs at least {least} devices; devices = 'auto' stands for {most} on CPU"
-        return (
-            f"{cell.strategy.name} needs at least {least} devices, and micro_batch {cell.micro_batch} times "
-            f"{least} to {most} of them does not divide global_batch {cell.global_batch}"
-        )
-    return obstacle(cell, count) or _impossible(cell, kind, count)
-
-
-def _impossible(cell: Cell, kind: str, count: int) -> str | None:
-    """What the strategy itself says against these options on these devices."""
-    asked = strategies[cell.strategy.name].facts.impossible
-    return asked(kind, count, **cell.strategy.options) if asked else None
 
 
 def _more_than_there_is(cells: Sequence[Cell], inventory: Inventory, file: str, shared: bool) -> list[Problem]:
@@ -202,6 +176,7 @@ def reference_trial(trial: Trial) -> Trial:
             "eval_every": 0,
             "devices": 1,
             "processes": 1,
+            "model_ranks": 1,
             "shares": 1,
             "repeat": 0,
         }

@@ -56,6 +56,8 @@ class Trial(Model):
     """devices this trial may use"""
     processes: PositiveInt
     """ranks: one per device, or one"""
+    model_ranks: PositiveInt = 1
+    """neighbouring ranks that hold one copy of the model together and take the same data"""
     shares: PositiveInt = 1
     """on CPU: shares of the cores per process; a share is cores ÷ devices of the suite"""
     device_slots: PositiveInt
@@ -82,6 +84,11 @@ class Trial(Model):
     def id(self) -> str:
         """Content hash of cell, seed and repeat: what `--resume` and `rerun` go by."""
         return content_hash([self._asked(), self.seed, self.repeat])
+
+    @property
+    def data_ranks(self) -> int:
+        """Shares that each step's data are divided into."""
+        return self.processes // self.model_ranks
 
     @property
     def label(self) -> str:

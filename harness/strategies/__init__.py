@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from harness.schema.registry import Registry
+from harness.strategies.setting import ModelFacts, Requirements, Setting, Unsupported
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.nn import Parameter
     from torch.optim import Optimizer
 
     from harness.machine.device import Device
@@ -26,38 +28,58 @@ Construct: TypeAlias = "Callable[[Groups], Optimizer]"
 
 
 @dataclass(frozen=True)
-class StrategyFacts:
+class StrategyFacts(Requirements):
     """What planning must know of a strategy without running it.
 
     processes: one process, or one per device; min_devices: fewer are impossible; equivalence: how near its maths
-    is to one process (exact: the same operations; reordered: sums in another order; approximate: other roundings);
-    accelerators: what it needs at least of devices other than CPU, with the reason in `why`; requires: packages.
+    is to one process (exact: the same operations; reordered: sums in another order; approximate: other roundings).
     """
 
     processes: Literal["one", "per_device"] = "one"
     min_devices: int = 1
     equivalence: Equivalence = "exact"
-    accelerator_only: str | None = None
-    """reason why this cannot run on CPU, shown in the record"""
-    impossible: Callable[..., str | None] | None = None
-    """(kind of device, devices, **options) → why this combination cannot run, or None"""
-    requires: tuple[str, ...] = ()
     shares: Callable[..., int] | None = None
     """(devices, **options) → shares of the CPU's cores per process; None: one"""
     splits_micro_batch: bool = False
     """the one process spreads a forward over all devices, so that its forward takes micro_batch × devices samples"""
+    model_ranks: Callable[..., int] | None = None
+    """(devices, **options) → neighbouring ranks that hold one copy of the model together and take the same data;
+    None: one"""
+    whole_step: bool = False
+    """all samples of a rank's step come as one batch, which the strategy cuts into micro-batches itself"""
+    builds_on_meta: Callable[..., bool] | None = None
+    """(**options) → whether the model is built without memory (meta device), the strategy giving it its weights"""
     source: str = ""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a rank runs. blocks: classes of the repeated layers of the model (sharding and checkpointing units)."""
+    """Where a rank runs, and what is known of the model.
+
+    blocks: classes of the repeated layers (sharding and checkpointing units); model_ranks: neighbouring ranks that hold
+    one copy of the model together; accumulation: micro-batches of a rank's step; build: () → the whole model on CPU
+    with its initial weights, the same on every rank.
+    """
 
     device: Device
     rank: int = 0
     world_size: int = 1
     devices: int = 1
     blocks: tuple[type[nn.Module], ...] = ()
+    model: ModelFacts = field(default_factory=ModelFacts)
+    model_ranks: int = 1
+    accumulation: int = 1
+    build: Callable[[], nn.Module] | None = None
+
+    @property
+    def data_rank(self) -> int:
+        """Number of this rank's share of the data."""
+        return self.rank // self.model_ranks
+
+    @property
+    def data_ranks(self) -> int:
+        """Shares that the data are divided into."""
+        return self.world_size // self.model_ranks
 
 
 def _always(_sync: bool) -> AbstractContextManager[Any]:
@@ -76,7 +98,10 @@ class Wrapped:
     (parameter groups, groups → plain optimizer) → the optimizer, where the strategy has one of its own;
     forward_backward: (batch, loss of a model and a batch, loss → scaled loss, autocast) → detached loss, where the
     strategy runs forward and backward of a micro-batch in a way of its own; observed: facts that only the strategy
-    can read from its live objects; untracked: why PyTorch's memory tracker does not see all tensors, or None.
+    can read from its live objects; untracked: why PyTorch's memory tracker does not see all tensors, or None;
+    total_norm: parameters → L2 norm of the whole gradient, where the ranks' own do not tell it; update: (largest norm
+    or None) → norm before clipping or None, where an engine clips, updates and clears the gradients itself;
+    whole_loss: losses of steps as this rank knows them → as they are, off the clock, where not every rank sees them.
     """
 
     model: nn.Module
@@ -87,7 +112,12 @@ class Wrapped:
     forward_backward: Callable[[Batch, Loss, Scale, Autocast], Tensor] | None = None
     observed: Callable[[], dict[str, Any]] | None = None
     untracked: str | None = None
+    total_norm: Callable[[Sequence[Parameter]], Tensor] | None = None
+    update: Callable[[float | None], Tensor | None] | None = None
+    whole_loss: Callable[[Tensor], Tensor] | None = None
 
+
+__all__ = ["Equivalence", "ModelFacts", "Place", "Requirements", "Setting", "StrategyFacts", "Unsupported", "Wrapped"]
 
 registry: Registry[StrategyFacts] = Registry("strategy", "harness.strategies", StrategyFacts, "harness.strategies")
 register = registry.register

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.strategies import Place, Wrapped, register
+from harness.strategies import Place, Setting, Wrapped, register
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 Compression = Literal["none", "fp16", "bf16", "powersgd"]
 
 
-def _impossible(kind: str, devices: int, *, compress: str = "none", **_options: object) -> str | None:
-    if compress == "bf16" and kind != "cuda":
-        return f"bf16 compression of gradients needs NCCL on CUDA devices: gloo cannot add bfloat16 on {kind}"
+def _impossible(setting: Setting, *, compress: str = "none", **_options: object) -> str | None:
+    if compress == "bf16" and setting.kind != "cuda":
+        return f"bf16 compression of gradients needs NCCL on CUDA devices: gloo cannot add bfloat16 on {setting.kind}"
     return None
 
 

@@ -6,7 +6,7 @@ import copy
 import threading
 from typing import TYPE_CHECKING, Any
 
-from harness.strategies import Place, Wrapped, register
+from harness.strategies import Place, Setting, Wrapped, register
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,8 +18,10 @@ def _all_cores(devices: int, **_options: object) -> int:
     return devices
 
 
-def _impossible(kind: str, devices: int, **_options: object) -> str | None:
-    return None if kind == "cpu" else f"dp_threads is for CPU; on {kind} `dp` does the same with a thread per device"
+def _impossible(setting: Setting, **_options: object) -> str | None:
+    if setting.kind == "cpu":
+        return None
+    return f"dp_threads is for CPU; on {setting.kind} `dp` does the same with a thread per device"
 
 
 @register(

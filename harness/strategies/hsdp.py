@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from harness.strategies import Place, Wrapped, register
+from harness.strategies import Place, Setting, Wrapped, register
 from harness.strategies.fsdp import sharded
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def _impossible(kind: str, devices: int, *, shard_size: int = 2, **_options: object) -> str | None:
+def _impossible(setting: Setting, *, shard_size: int = 2, **_options: object) -> str | None:
+    devices = setting.devices
     if devices % shard_size or devices // shard_size < 2:
         return f"hsdp needs at least two groups of shard_size {shard_size}: {devices} devices do not divide so"
     return None

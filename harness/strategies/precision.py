@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.schema.registry import Registry
-from harness.strategies import Equivalence
+from harness.strategies import Equivalence, Place, Requirements
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class PrecisionFacts:
+class PrecisionFacts(Requirements):
     """What planning must know of a precision."""
 
     equivalence: Equivalence = "exact"
@@ -19,11 +23,18 @@ class PrecisionFacts:
 
 @dataclass(frozen=True)
 class Precision:
-    """autocast: name of torch's dtype or None; scaling: options of the gradient scaler or None; expected: facts."""
+    """What a precision does to a training.
+
+    autocast: name of torch's dtype or None; scaling: options of the gradient scaler or None; expected: facts;
+    convert: (model, place) → the model in this format, before techniques and strategy; inputs: what is done to each
+    floating-point tensor of a batch on the device.
+    """
 
     autocast: str | None = None
     scaling: dict[str, Any] | None = None
     expected: dict[str, Any] = field(default_factory=dict)
+    convert: Callable[[nn.Module, Place], nn.Module] | None = None
+    inputs: Callable[[Tensor], Tensor] | None = None
 
 
 AUTOCAST = "https://docs.pytorch.org/docs/stable/amp.html"

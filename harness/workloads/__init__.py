@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from harness.schema.registry import Registry
 from harness.schema.suite import Recipe
+from harness.strategies import ModelFacts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,7 +23,8 @@ class WorkloadFacts:
     sizes: name → keyword arguments of the model (also shown in the page); unit: of useful work, singular; metric: name
     of the held-out metric without `eval_`; target: value of it that counts as learned; recipe: complete default;
     recipes: size → keys of the recipe that are others at that size; global_batch, micro_batch: defaults; requires:
-    packages that hold the data, as they are imported; source, licence: of the data.
+    packages that hold the data, as they are imported; source, licence: of the data; model: what is said of the model
+    to those who divide or convert it.
     """
 
     sizes: Mapping[str, Mapping[str, Any]]
@@ -37,6 +39,7 @@ class WorkloadFacts:
     source: str = ""
     licence: str = ""
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    model: ModelFacts = field(default_factory=ModelFacts)
 
     def recipe_for(self, size: str) -> Recipe:
         """Return the complete default recipe at a size."""

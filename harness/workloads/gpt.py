@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from harness.schema.suite import Choice, Recipe
+from harness.strategies import ModelFacts
 from harness.workloads import Workload, register
 from harness.workloads.text import PASSAGE, characters, evenly, trivial, windows
 
@@ -48,6 +49,7 @@ HELD_OUT_WINDOWS = 64
     micro_batch=8,
     source="https://docs.python.org/3/reference/ (pydoc_data.topics of the standard library)",
     licence="PSF-2.0",
+    model=ModelFacts(traits=frozenset({"transformer"})),
 )
 def gpt(
     size: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.schema.suite import Choice, Recipe
+from harness.strategies import ModelFacts
 from harness.workloads import Workload, register
 from harness.workloads.digits import WHITE, Pixels, digits
 
@@ -46,6 +47,7 @@ SCALE = 4
     requires=("sklearn",),
     source="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits (in scikit-learn)",
     licence="CC-BY-4.0",
+    model=ModelFacts(traits=frozenset({"conv2d", "batchnorm"})),
 )
 def resnet(size: str) -> Workload:
     """Which of ten handwritten digits a picture shows, with a ResNet of 0.02 to 58 M parameters.

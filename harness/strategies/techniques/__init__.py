@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from harness.schema.registry import Registry
-from harness.strategies import Equivalence
+from harness.strategies import Equivalence, Requirements
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
-class TechniqueFacts:
+class TechniqueFacts(Requirements):
     """What planning must know of a technique."""
 
     equivalence: Equivalence = "exact"
     source: str = ""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What a technique did to the model: facts that must be seen on it, and what is done to each floating-point tensor
+    of a batch on the device (None: nothing).
+    """
+
+    expected: dict[str, Any] = field(default_factory=dict)
+    inputs: Callable[[Tensor], Tensor] | None = None
 
 
 techniques: Registry[TechniqueFacts] = Registry(
