@@ -101,7 +101,8 @@ class Wrapped:
     can read from its live objects; untracked: why PyTorch's memory tracker does not see all tensors, or None;
     total_norm: parameters → L2 norm of the whole gradient, where the ranks' own do not tell it; update: (largest norm
     or None) → norm before clipping or None, where an engine clips, updates and clears the gradients itself;
-    whole_loss: losses of steps as this rank knows them → as they are, off the clock, where not every rank sees them.
+    whole_loss: losses of steps as this rank knows them → as they are, off the clock, where not every rank sees them;
+    replicas: other copies of the model's modules that take part in a step.
     """
 
     model: nn.Module
@@ -115,6 +116,7 @@ class Wrapped:
     total_norm: Callable[[Sequence[Parameter]], Tensor] | None = None
     update: Callable[[float | None], Tensor | None] | None = None
     whole_loss: Callable[[Tensor], Tensor] | None = None
+    replicas: Sequence[nn.Module] = ()
 
 
 __all__ = ["Equivalence", "ModelFacts", "Place", "Requirements", "Setting", "StrategyFacts", "Unsupported", "Wrapped"]

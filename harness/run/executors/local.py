@@ -89,7 +89,7 @@ def execute(trial: Trial, cores: Sequence[int]) -> Execution:
                     ended = "timeout"
         except KeyboardInterrupt:
             ended = "interrupt"
-        killed = end(processes, stacks=ended == "timeout")
+        killed = end(processes, stacks=ended != "interrupt")
         ranks = [_left_behind(folder, rank, process, process in killed) for rank, process in enumerate(processes)]
         shutil.rmtree(folder, ignore_errors=True)
     return Execution(ranks, ended, started_at, time.time(), (load, os.getloadavg()[0]))
