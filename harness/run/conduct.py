@@ -12,6 +12,7 @@ from harness.run.executors.local import Execution
 from harness.run.merge import merge
 from harness.run.plan import Plan, parity_key, reference_trial
 from harness.run.store import RunFolder
+from harness.run.utilisation import with_utilisation
 from harness.schema.record import Phase, Record, Status, StepSeries
 from harness.schema.trial import Trial
 
@@ -84,7 +85,7 @@ class Conductor:
     def run(self, trial: Trial, reference: Referred | None) -> Referred:
         """Execute one trial and make its record."""
         execution = self.execute(trial)
-        return merge(
+        record, series = merge(
             trial,
             execution.ranks,
             reference,
@@ -95,6 +96,7 @@ class Conductor:
             environment=self.inventory.machine_key,
             command=repeat_command(trial),
         )
+        return with_utilisation(record, self.folder.info), series
 
     def reference(self, trial: Trial, done: int = 0, total: int = 0) -> Referred:
         """The execution this trial's loss and gradient norm are compared with; run when first needed."""

@@ -155,6 +155,32 @@ METRICS: dict[str, Metric] = _metrics(
         "energy_j ÷ window_samples",
     ),
     Metric(
+        "model_flops",
+        "FLOP",
+        "neither",
+        "Floating-point operations that a step of the unwrapped model needs: matrix products and convolutions of "
+        "forward and backward. What a technique computes again is not in it; a causal mask is not taken off.",
+        "flops_per_sample × global_batch",
+        "https://github.com/pytorch/pytorch/blob/main/torch/utils/flop_counter.py",
+    ),
+    Metric(
+        "mfu",
+        "1",
+        "higher",
+        "Model FLOPs utilisation: share of what the devices could compute by their datasheet, dense, in the precision "
+        "used. Absent for devices whose datasheet the harness does not hold, CPUs among them.",
+        "model_flops ÷ (step_s × devices used × datasheet peak)",
+        "https://arxiv.org/abs/2204.02311",
+    ),
+    Metric(
+        "mfu_measured",
+        "1",
+        "higher",
+        "Model FLOPs utilisation against what square matrix products reach on this machine in the precision used. On "
+        "CPU a device is one rank's cores, measured while nothing else of the run is at work.",
+        "model_flops ÷ (step_s × devices used × measured peak)",
+    ),
+    Metric(
         "parameters", "1", "neither", "Trainable parameters of the unwrapped model.", "counted once, tied weights once"
     ),
     Metric(

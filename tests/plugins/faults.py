@@ -190,3 +190,14 @@ def normed(size: str) -> workloads.Workload:
         return model(batch[0]).square().mean()
 
     return _workload(loss, lambda: nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)))
+
+
+@workloads.register("kills_itself", **FACTS)
+def kills_itself(size: str) -> workloads.Workload:
+    """The process is gone in the first forward pass."""
+    from torch import nn
+
+    def loss(model: Any, batch: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return _workload(loss, lambda: nn.Linear(8, 1))

@@ -26,7 +26,8 @@ from harness.measure.job import Job, result_path
 from harness.run.executors.forkserver import start
 from harness.run.executors.interrupts import HeldBack
 from harness.schema.errors import HarnessError
-from harness.schema.record import Phase, RankResult
+from harness.schema.record import Peak, Phase, RankResult
+from harness.schema.suite import Choice
 from harness.schema.trial import Trial
 
 PEER_GRACE_S = 5.0
@@ -34,6 +35,8 @@ PEER_GRACE_S = 5.0
 STACKS_GRACE_S = 0.5
 STDERR_TAIL = 4000
 PREPARE_TIMEOUT_S = 600.0
+FLOPS_TIMEOUT_S = 120.0
+PEAK_TIMEOUT_S = 120.0
 
 Ended = Literal["exit", "timeout", "interrupt"]
 
@@ -61,15 +64,40 @@ def prepare(name: str, size: str, options: dict[str, Any], plugins: Sequence[str
     return found
 
 
-def _ask(function: Any, what: str, *arguments: str) -> Any:
+def count_flops(name: str, size: str, options: dict[str, Any], plugins: Sequence[str]) -> dict[str, Any]:
+    """Count a workload's FLOPs in a child of its own: a model that ends it costs this figure only (measure/flops)."""
+    asked = json.dumps({"name": name, "size": size, "options": options, "plugins": list(plugins)})
+    try:
+        found: dict[str, Any] = _ask(entry.count_flops, f"FLOPs of {name}/{size}", asked, within_s=FLOPS_TIMEOUT_S)
+    except HarnessError as error:
+        return {"flops_absent": str(error)}
+    return found
+
+
+def measure_peak(device: str, cores: Sequence[int], precision: Choice, plugins: Sequence[str]) -> Peak:
+    """Time matrix products in a child on what one rank has (see measure/peak); absent where the child cannot."""
+    asked = json.dumps(
+        {"device": device, "cores": list(cores), "precision": precision.model_dump(), "plugins": list(plugins)}
+    )
+    try:
+        what = f"the peak in {precision.label} on {device}"
+        return Peak.model_validate(_ask(entry.peak, what, asked, within_s=PEAK_TIMEOUT_S))
+    except HarnessError as error:
+        return Peak(device=device, cores=len(cores) or None, precision=precision.label, absent=str(error))
+
+
+def _ask(function: Any, what: str, *arguments: str, within_s: float = PREPARE_TIMEOUT_S) -> Any:
+    """What a child writes down. Raises HarnessError where it ends without, or does not end."""
     folder = Path(tempfile.mkdtemp(prefix="dynamometer-"))
     try:
         answer = folder / "answer.json"
         process = start(function, str(answer), *arguments)
-        process.join(PREPARE_TIMEOUT_S)
+        process.join(within_s)
         if not answer.exists():
+            code = process.exitcode
+            how = f"not ended after {within_s:g} s" if code is None else f"exit code {code}"
             process.kill()
-            raise HarnessError(f"a child process could not tell {what} (exit code {process.exitcode})")
+            raise HarnessError(f"a child process could not tell {what} ({how})")
         return json.loads(answer.read_text())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
