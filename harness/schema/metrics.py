@@ -131,6 +131,23 @@ METRICS: dict[str, Metric] = _metrics(
         )
     ),
     Metric(
+        "communicated_bytes",
+        "B",
+        "lower",
+        "Payload of all collectives of a step on one rank, counted in a step of its own: numel × element size of the "
+        "larger of what goes in and comes out. Not bytes on a wire: those depend on the algorithm.",
+        "rank with the most",
+        "https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md",
+    ),
+    Metric(
+        "communicated_<collective>_bytes",
+        "B",
+        "lower",
+        "The part of communicated_bytes of one kind of collective: all_reduce, all_gather, reduce_scatter, …",
+        "of the same rank",
+        pattern=r"communicated_[a-z0-9_]+_bytes",
+    ),
+    Metric(
         "energy_j",
         "J",
         "lower",
