@@ -7,6 +7,7 @@ import pandas as pd
 from harness.analyse.quantity import count, digits, listed
 from harness.analyse.ratios import ROUNDS_AT_LEAST
 from harness.analyse.study import Study
+from harness.analyse.traces import untraced
 from harness.run.utilisation import IMPOSSIBLE
 
 BUSY = 1.25
@@ -23,6 +24,7 @@ def caveats(study: Study) -> list[str]:
         _busy(study),
         _shared_cores(study),
         _above_peak(study),
+        _untraced(study),
         _elsewhere(study),
     ]
     return [*(text for text in found if text), *study.run.warnings]
@@ -93,6 +95,15 @@ def _above_peak(study: Study) -> str:
         return ""
     names = listed(list(impossible), most=4)
     return f"More was computed than the devices' peak allows, so no MFU is shown: {names} (a share above 1)."
+
+
+def _untraced(study: Study) -> str:
+    found = [
+        f"{group.label} {cell.label} ({why})"
+        for group in study.groups
+        for cell, why in untraced(study.run, group.cells)
+    ]
+    return f"There is no trace, and so no exposed communication, of {listed(found, most=4)}." if found else ""
 
 
 def _elsewhere(study: Study) -> str:

@@ -18,7 +18,7 @@ from harness.run.conduct import Conductor, Event, Kept
 from harness.run.executors import local
 from harness.run.plan import Plan, make_plan
 from harness.run.spec import load_suite, parse_where, with_overrides
-from harness.run.store import RunFolder
+from harness.run.store import TRACES, RunFolder
 from harness.run.stored import stored_ok
 from harness.run.utilisation import wanted_peaks
 from harness.schema.errors import HarnessError
@@ -84,7 +84,7 @@ def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> O
         peaks=_peaks([trial for trial in plan.trials if trial.id not in kept], inventory),
         machine_key=inventory.machine_key,
         environment=inventory.environment,
-        planned=len(plan.trials) + len(plan.unsupported),
+        planned=sum(trial.kind == "measure" for trial in plan.trials) + len(plan.unsupported),
         command=asked.command,
         started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         harness_version=__version__,
@@ -124,7 +124,12 @@ def carry_out_one(
 def _conducted(
     folder: RunFolder, inventory: Inventory, plan: Plan, observe: Callable[[Event], None], kept: Kept
 ) -> bool:
-    conductor = Conductor(inventory, folder, lambda trial: local.execute(trial, inventory.cores), observe, kept)
+    traces = folder.folder / TRACES
+
+    def execute(trial: Trial) -> local.Execution:
+        return local.execute(trial, inventory.cores, traces if trial.kind == "trace" else None)
+
+    conductor = Conductor(inventory, folder, execute, observe, kept)
     finished = False
     try:
         with _terminated_is_interrupted():

@@ -61,33 +61,16 @@ METRICS: dict[str, Metric] = _metrics(
     ),
     Metric("window_s", "s", "neither", "Wall seconds of the timed window.", "slowest rank, evaluations left out"),
     Metric("window_samples", "1", "neither", "Samples of all ranks in the timed window.", "sum over ranks"),
-    Metric(
-        "data_wait_s",
-        "s",
-        "lower",
-        "Seconds of a step spent waiting for its data.",
-        "median over the phase window; the slowest rank",
-    ),
-    Metric(
-        "forward_s",
-        "s",
-        "lower",
-        "Seconds of a step in the forward passes.",
-        "median over the phase window; the slowest rank",
-    ),
-    Metric(
-        "backward_s",
-        "s",
-        "lower",
-        "Seconds of a step in the backward passes, communication overlapped with them included.",
-        "median over the phase window; the slowest rank",
-    ),
-    Metric(
-        "optimizer_s",
-        "s",
-        "lower",
-        "Seconds of a step in clipping, the optimizer's update, the schedule and clearing gradients.",
-        "median over the phase window; the slowest rank",
+    *(
+        Metric(
+            f"{part}_s", "s", "lower", f"Seconds of a step {what}.", "median over the phase window; the slowest rank"
+        )
+        for part, what in (
+            ("data_wait", "spent waiting for its data"),
+            ("forward", "in the forward passes"),
+            ("backward", "in the backward passes, communication overlapped with them included"),
+            ("optimizer", "in clipping, the optimizer's update, the schedule and clearing gradients"),
+        )
     ),
     Metric(
         "peak_allocated_bytes",
@@ -146,6 +129,21 @@ METRICS: dict[str, Metric] = _metrics(
         "The part of communicated_bytes of one kind of collective: all_reduce, all_gather, reduce_scatter, …",
         "of the same rank",
         pattern=r"communicated_[a-z0-9_]+_bytes",
+    ),
+    Metric(
+        "comm_s",
+        "s",
+        "lower",
+        "Seconds of a step in which data travel between ranks, under the profiler, in a trial of its own.",
+        "|union of communication| in a trace of three steps ÷ 3; the slowest rank",
+        "https://docs.pytorch.org/docs/stable/profiler.html",
+    ),
+    Metric(
+        "comm_exposed_s",
+        "s",
+        "lower",
+        "The part of comm_s in which the rank computes nothing: what communication really costs.",
+        "|union of communication − union of computation| in a trace of three steps ÷ 3; the slowest rank",
     ),
     Metric(
         "energy_j",

@@ -250,7 +250,7 @@ class RunInfo(Read):
     machine_key: str
     environment: dict[str, Any]
     planned: int
-    """trials of the plan, UNSUPPORTED ones included"""
+    """trials of the plan, UNSUPPORTED ones included, traces not"""
     command: str
     started_at: str
     ended_at: str | None = None

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from harness.machine.inventory import Inventory
 from harness.measure import entry
-from harness.measure.job import Job, result_path
+from harness.measure.job import Job, result_path, trace_path
 from harness.run.executors.forkserver import start
 from harness.run.executors.interrupts import HeldBack
 from harness.schema.errors import HarnessError
@@ -43,13 +43,17 @@ Ended = Literal["exit", "timeout", "interrupt"]
 
 @dataclass
 class Execution:
-    """How a trial's processes ended. ranks: what each left; seconds are wall, times since the epoch."""
+    """How a trial's processes ended. ranks: what each left; seconds are wall, times since the epoch.
+
+    artifacts: what it is → path of the file that was kept, from the folder above it.
+    """
 
     ranks: list[RankResult]
     ended: Ended
     started_at: float
     ended_at: float
     load: tuple[float, float] = field(default=(0.0, 0.0))
+    artifacts: dict[str, str] = field(default_factory=dict)
 
 
 def probe() -> Inventory:
@@ -103,8 +107,11 @@ def _ask(function: Any, what: str, *arguments: str, within_s: float = PREPARE_TI
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def execute(trial: Trial, cores: Sequence[int]) -> Execution:
-    """Run a trial in fresh processes until all have ended, it times out, or the person interrupts."""
+def execute(trial: Trial, cores: Sequence[int], traces: Path | None = None) -> Execution:
+    """Run a trial in fresh processes until all have ended, it times out, or the person interrupts.
+
+    traces: the folder that is to keep what a trace trial leaves.
+    """
     started_at, load = time.time(), os.getloadavg()[0]
     deadline = time.monotonic() + trial.timeout_s
     ended: Ended = "exit"
@@ -119,8 +126,22 @@ def execute(trial: Trial, cores: Sequence[int]) -> Execution:
             ended = "interrupt"
         killed = end(processes, stacks=ended == "timeout")
         ranks = [_left_behind(folder, rank, process, process in killed) for rank, process in enumerate(processes)]
+        artifacts = _kept(trial, folder, traces) if traces is not None else {}
         shutil.rmtree(folder, ignore_errors=True)
-    return Execution(ranks, ended, started_at, time.time(), (load, os.getloadavg()[0]))
+    return Execution(ranks, ended, started_at, time.time(), (load, os.getloadavg()[0]), artifacts)
+
+
+def _kept(trial: Trial, folder: Path, traces: Path) -> dict[str, str]:
+    """Move the ranks' traces to where they are kept; what cannot be moved (a full disk) is lost, the record is not."""
+    kept = {}
+    for rank in range(trial.processes):
+        left, target = trace_path(folder, rank), traces / f"{trial.id}-rank{rank}.json.gz"
+        with contextlib.suppress(OSError):
+            if left.exists():
+                traces.mkdir(exist_ok=True)
+                shutil.move(left, target)
+                kept[f"trace of rank {rank}"] = f"{traces.name}/{target.name}"
+    return kept
 
 
 def jobs(trial: Trial, cores: Sequence[int], folder: Path) -> list[Job]:
