@@ -377,6 +377,7 @@ def status_of(strategy: Any, **changes: Any) -> Status:
 def test_horovod_that_does_nothing_is_seen() -> None:
     assert status_of("horovod_unused") is Status.NOT_APPLIED
     assert status_of("horovod_summed") is Status.PARITY_FAILED
+    assert status_of("horovod_stated") is Status.PARITY_FAILED
     assert status_of("horovod_astray") is Status.OK, "rank 0's weights are sent to all"
     assert status_of({"name": "horovod_astray", "sent": False}) is Status.PARITY_FAILED
 

@@ -34,6 +34,24 @@ def horovod_summed(model: Any, place: Place) -> Wrapped:
     return wrapped
 
 
+@strategies.register("horovod_stated", **FACTS)
+def horovod_stated(model: Any, place: Place) -> Wrapped:
+    """Sends the new optimizer's state as Horovod's examples do: it makes some by a step with zero gradients."""
+    import horovod.torch as hvd
+
+    wrapped: Wrapped = strategies.registry["horovod"].function(model, place)
+    own = wrapped.optimizer
+    assert own is not None
+
+    def stated(groups: Any, construct: Any) -> Any:
+        optimizer = own(groups, construct)
+        hvd.broadcast_optimizer_state(optimizer, root_rank=0)
+        return optimizer
+
+    wrapped.optimizer = stated
+    return wrapped
+
+
 @strategies.register("horovod_astray", **FACTS)
 def horovod_astray(model: Any, place: Place, *, sent: bool = True) -> Wrapped:
     """Rank 1 begins with other weights; with `sent` before Horovod sends rank 0's, else afterwards."""
