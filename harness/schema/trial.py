@@ -31,8 +31,9 @@ class Trial(Model):
 
     model_config = ConfigDict(extra="ignore")  # `cell` and `id` stand in the JSON and are computed anew
 
-    kind: Literal["measure", "reference"] = "measure"
-    """reference: one process in fp32 whose loss and gradient norm others are compared with"""
+    kind: Literal["measure", "reference", "trace"] = "measure"
+    """reference: one process in fp32 whose loss and gradient norm others are compared with; trace: a few steps under
+    the profiler, nothing is timed"""
     workload: Choice
     size: str
     strategy: Choice
@@ -86,6 +87,11 @@ class Trial(Model):
         return content_hash([self._asked(), self.seed, self.repeat])
 
     @property
+    def measured_cell(self) -> str:
+        """Content hash of the cell that is measured: a trace is of the same, but a trial of its own."""
+        return self.model_copy(update={"kind": "measure"}).cell
+
+    @property
     def data_ranks(self) -> int:
         """Shares that each step's data are divided into."""
         return self.processes // self.model_ranks
@@ -94,7 +100,8 @@ class Trial(Model):
     def label(self) -> str:
         """Short text for people: `gpt/nano ddp bf16`."""
         parts = [f"{self.workload.label}/{self.size}", self.strategy.label, self.precision.label]
-        return " ".join([*parts, *(technique.label for technique in self.techniques)])
+        techniques = [technique.label for technique in self.techniques]
+        return " ".join([*parts, *techniques, *(["trace"] if self.kind == "trace" else [])])
 
     def horizon(self, warmup_max: int) -> int:
         """Steps the learning-rate schedule is laid over: the longest this trial can train."""

@@ -100,10 +100,11 @@ class Wrapped:
     backward: (scaled loss) → None, where an engine runs the backward pass; forward_backward: (batch, loss of a model
     and a batch, loss → scaled loss, autocast) → detached loss, where the strategy runs forward and backward of a
     micro-batch in a way of its own; observed: facts that only the strategy can read from its live objects; untracked:
-    why PyTorch's memory tracker does not see all tensors, or None; total_norm: parameters → L2 norm of the whole
-    gradient, where the ranks' own do not tell it; update: (largest norm or None) → norm before clipping or None, where
-    an engine clips, updates and clears the gradients itself; whole_loss: losses of steps as this rank knows them → as
-    they are, off the clock, where not every rank sees them.
+    why PyTorch's memory tracker does not see all tensors, or None; unseen: why not all that is communicated passes
+    PyTorch's process groups, or None; total_norm: parameters → L2 norm of the whole gradient, where the ranks' own do
+    not tell it; update: (largest norm or None) → norm before clipping or None, where an engine clips, updates and
+    clears the gradients itself; whole_loss: losses of steps as this rank knows them → as they are, off the clock,
+    where not every rank sees them.
     """
 
     model: nn.Module
@@ -115,6 +116,7 @@ class Wrapped:
     forward_backward: Callable[[Batch, Loss, Scale, Autocast], Tensor] | None = None
     observed: Callable[[], dict[str, Any]] | None = None
     untracked: str | None = None
+    unseen: str | None = None
     total_norm: Callable[[Sequence[Parameter]], Tensor] | None = None
     update: Callable[[float | None], Tensor | None] | None = None
     whole_loss: Callable[[Tensor], Tensor] | None = None

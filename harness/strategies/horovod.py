@@ -60,6 +60,7 @@ def horovod(model: nn.Module, place: Place, *, compress: Compression = "none") -
         equivalence=None if compress == "none" else "approximate",
         optimizer=averaging.optimizer,
         observed=averaging.observed,
+        unseen="Horovod communicates in a background thread of its own, past PyTorch's process groups",
         untracked=UNTRACKED,
     )
 
