@@ -184,12 +184,12 @@ def test_the_page_shows_measures_only_where_there_are_some() -> None:
         return record.model_copy(update={"metrics": record.metrics | measures})
 
     page = build_page(with_trace(synthetic_run(Shape(break_=known))))
-    for title in ("% of measured peak", "MiB/step", ">exposed<"):
+    for title in ("MFU<small> % measured<", "payload<small> MiB/step<", "exposed<small> ms/step<"):
         assert title in page
-    assert "<td>12.3</td><td>3.00</td><td>4.00</td><td>1.50</td>" in page
-    assert "% of datasheet" not in page
+    assert "<td>12.3</td><td>3.00</td><td>1.50</td>" in page
+    assert "% datasheet" not in page
     assert "1\u00a0cell, in the run folder under traces/" in page
-    assert "% of measured peak" not in build_page(synthetic_run())
+    assert "% measured" not in build_page(synthetic_run())
 
 
 def test_missing_traces_are_said() -> None:

@@ -220,7 +220,7 @@ def provenance(each: Study) -> list[tuple[str, str]]:
         ("started", info.started_at),
         ("ended", info.ended_at or "cut off"),
         ("took", _took(info.started_at, info.ended_at)),
-        ("traces, for Perfetto or chrome://tracing", _traces(each)),
+        ("traces of the profiler", _traces(each)),
         ("machine key", info.machine_key),
         ("harness", info.harness_version),
         ("CPU of the parent process", duration(info.parent_cpu_s) if info.parent_cpu_s is not None else ""),
@@ -234,7 +234,9 @@ def provenance(each: Study) -> list[tuple[str, str]]:
 
 def _traces(each: Study) -> str:
     kept = [record.artifacts for record in each.run.records if record.artifacts]
-    return f"{count(len(kept), 'cell')}, in the run folder under traces/" if kept else ""
+    return (
+        f"{count(len(kept), 'cell')}, in the run folder under traces/, for Perfetto or chrome://tracing" if kept else ""
+    )
 
 
 def peaks(each: Study) -> list[tuple[str, str]]:

@@ -126,7 +126,7 @@ METRICS: dict[str, Metric] = _metrics(
         "communicated_<collective>_bytes",
         "B",
         "lower",
-        "The part of communicated_bytes of one kind of collective: all_reduce, all_gather, reduce_scatter, …",
+        "The part of communicated_bytes that is of one kind of collective (all_reduce, all_gather, reduce_scatter, …).",
         "of the same rank",
         pattern=r"communicated_[a-z0-9_]+_bytes",
     ),
