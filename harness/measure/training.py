@@ -184,8 +184,9 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
     for facts in (*(each.expected for each in adapted), wrapped.expected, expected_facts(trial.recipe)):
         expected |= facts
     changes = [precision.inputs, *(each.inputs for each in adapted)]
+    held = wrapped.held or model
     return Training(
-        trial, device, place, workload, wrapped.held or model, wrapped, precision, optimizer, schedule, scaler, count, expected,
+        trial, device, place, workload, held, wrapped, precision, optimizer, schedule, scaler, count, expected,
         inputs=tuple(change for change in changes if change is not None),
     )  # fmt: skip
 

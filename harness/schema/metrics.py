@@ -83,6 +83,13 @@ METRICS: dict[str, Metric] = _metrics(
         "median over the phase window; the slowest rank",
     ),
     Metric(
+        "forward_backward_s",
+        "s",
+        "lower",
+        "Seconds of a step in forward and backward passes, where a strategy runs them in turn or side by side.",
+        "median over the phase window; the slowest rank",
+    ),
+    Metric(
         "optimizer_s",
         "s",
         "lower",

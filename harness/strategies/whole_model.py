@@ -29,11 +29,12 @@ def norm_over_meshes(parameters: Sequence[Parameter]) -> Tensor:
         by_mesh.setdefault(gradient.device_mesh if isinstance(gradient, DTensor) else None, []).append(gradient)
     norms = [nn.utils.get_total_norm(gradients) for gradients in by_mesh.values()]
     whole = [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
-    return torch.linalg.vector_norm(torch.stack(whole))
+    total: Tensor = torch.linalg.vector_norm(torch.stack(whole))
+    return total
 
 
 def scaler_of_all_ranks(*arguments: Any, **options: Any) -> GradScaler:
-    """torch's GradScaler whose verdict is that of all ranks: a step is skipped by all or by none.
+    """A GradScaler whose verdict is that of all ranks: a step is skipped by all or by none.
 
     The plain one looks at the gradients of its own rank, and takes either sharded gradients or plain ones in one call,
     not both. Ranks that hold parts of one model would skip different steps and lower different scales.
