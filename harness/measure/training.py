@@ -145,6 +145,10 @@ class Training:
         """Whether the flag is set on any rank."""
         return self._reduced(int(flag)) > 0
 
+    def of_whole(self, count: int) -> int:
+        """A count over the model's modules, added up over the ranks where each holds other modules."""
+        return count if self.wrapped.held is None else self._reduced(count)
+
     def _reduced(self, value: int) -> int:
         if self.place.world_size == 1:
             return value

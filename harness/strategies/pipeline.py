@@ -63,6 +63,7 @@ def pipeline(model: nn.Module, place: Place, *, schedule: Order = "gpipe") -> Wr
     run = ScheduledStage(whole, place, schedule, tied_parameters(stages, place.rank))
     total = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     share = sum(parameter.numel() for parameter in stage.parameters()) / total
+    _let_go(model, stage)
 
     expected: dict[str, Any] = {
         "wrapper": "none",
@@ -114,6 +115,16 @@ def cut(model: nn.Module, place: Place) -> list[list[nn.Module]]:
         if not any(parameter.requires_grad for piece in stage for parameter in piece.parameters()):
             raise Unsupported(f"stage {number} of {place.world_size} has nothing to train")
     return stages
+
+
+def _let_go(model: nn.Module, stage: nn.Module) -> None:
+    """Free the memory of all that other stages hold, whoever still refers to it."""
+    import torch
+
+    held = {id(tensor) for tensor in (*stage.parameters(), *stage.buffers())}
+    for tensor in (*model.parameters(), *model.buffers()):
+        if id(tensor) not in held:
+            tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
 
 
 def _multiplies(stage: nn.Module) -> bool:
