@@ -49,7 +49,7 @@ def population_statistics(training: Training) -> Iterator[None]:
     """
     norms = [module for module in training.plain.modules() if isinstance(module, _BatchNorm)]
     tracked = [norm for norm in norms if norm.track_running_stats]
-    if not tracked:
+    if not training.anywhere(bool(tracked)):  # a pipeline's stages take part even without a norm of their own
         yield
         return
     kept = [({name: buffer.clone() for name, buffer in norm.named_buffers()}, norm.momentum) for norm in tracked]

@@ -42,7 +42,7 @@ class Training:
     place: Place
     workload: Workload
     plain: nn.Module
-    """the model as the workload built it (sharding may have replaced its parameters)"""
+    """the model as the workload built it (sharding may have replaced its parameters), or what this rank holds of it"""
     wrapped: Wrapped
     precision: Precision
     optimizer: Optimizer
@@ -145,6 +145,10 @@ class Training:
         """Whether the flag is set on any rank."""
         return self._reduced(int(flag)) > 0
 
+    def of_whole(self, count: int) -> int:
+        """A count over the model's modules, added up over the ranks where each holds other modules."""
+        return count if self.wrapped.held is None else self._reduced(count)
+
     def _reduced(self, value: int) -> int:
         if self.place.world_size == 1:
             return value
@@ -176,15 +180,17 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
     adapted = [techniques[each.name].function(model, place, **each.options) for each in trial.techniques]
     wrapped: Wrapped = strategies[trial.strategy.name].function(model, place, **trial.strategy.options)
     optimizer, schedule = build_optimizer(wrapped.model, trial.recipe, trial.horizon(WARMUP_MAX), wrapped.optimizer)
-    scaler = torch.amp.GradScaler(device.kind, enabled=precision.scaling is not None, **(precision.scaling or {}))
+    scaling = wrapped.scaler or torch.amp.GradScaler
+    scaler = scaling(device.kind, enabled=precision.scaling is not None, **(precision.scaling or {}))
     # Dropout masks must differ between ranks with different data; initialisation and data order must not.
-    torch.manual_seed(trial.seed * DROPOUT_SEED_STRIDE + place.data_rank)
+    torch.manual_seed(trial.seed * DROPOUT_SEED_STRIDE + place.data_rank + wrapped.dropout_stream)
     expected = dict(precision.expected)
     for facts in (*(each.expected for each in adapted), wrapped.expected, expected_facts(trial.recipe)):
         expected |= facts
     changes = [precision.inputs, *(each.inputs for each in adapted)]
+    held = wrapped.held or model
     return Training(
-        trial, device, place, workload, model, wrapped, precision, optimizer, schedule, scaler, count, expected,
+        trial, device, place, workload, held, wrapped, precision, optimizer, schedule, scaler, count, expected,
         inputs=tuple(change for change in changes if change is not None),
     )  # fmt: skip
 

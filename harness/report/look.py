@@ -17,7 +17,8 @@ PARTS = {
     "data_wait_s": ("waiting for data", "var(--p0)"),
     "forward_s": ("forward", "var(--p1)"),
     "backward_s": ("backward", "var(--p2)"),
-    "optimizer_s": ("optimizer", "var(--p3)"),
+    "forward_backward_s": ("forward and backward in turn", "var(--p3)"),
+    "optimizer_s": ("optimizer", "var(--p4)"),
 }
 KINDS = {
     "memory_parameters_bytes": ("parameters", "var(--k0)"),

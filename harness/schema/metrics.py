@@ -69,6 +69,7 @@ METRICS: dict[str, Metric] = _metrics(
             ("data_wait", "spent waiting for its data"),
             ("forward", "in the forward passes"),
             ("backward", "in the backward passes, communication overlapped with them included"),
+            ("forward_backward", "in both passes, where a strategy runs them in turn or side by side"),
             ("optimizer", "in clipping, the optimizer's update, the schedule and clearing gradients"),
         )
     ),

@@ -12,6 +12,7 @@ from harness.strategies.setting import ModelFacts, Requirements, Setting, Unsupp
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.amp import GradScaler
     from torch.nn import Parameter
     from torch.optim import Optimizer
 
@@ -104,7 +105,10 @@ class Wrapped:
     PyTorch's process groups, or None; total_norm: parameters → L2 norm of the whole gradient, where the ranks' own do
     not tell it; update: (largest norm or None) → norm before clipping or None, where an engine clips, updates and
     clears the gradients itself; whole_loss: losses of steps as this rank knows them → as they are, off the clock,
-    where not every rank sees them.
+    where not every rank sees them; scaler: takes what torch's GradScaler takes, where one rank's gradients do not
+    tell whether the whole overflowed; held: what this rank holds of the model, where it is not all; standing: tensors
+    that live from step to step outside of model and optimizer; dropout_stream: added to the seed of dropout, where ranks
+    with the same data must draw different masks; blended: why forward and backward cannot be timed apart, or None.
     """
 
     model: nn.Module
@@ -120,6 +124,11 @@ class Wrapped:
     total_norm: Callable[[Sequence[Parameter]], Tensor] | None = None
     update: Callable[[float | None], Tensor | None] | None = None
     whole_loss: Callable[[Tensor], Tensor] | None = None
+    scaler: Callable[..., GradScaler] | None = None
+    held: nn.Module | None = None
+    standing: Callable[[], Sequence[Tensor]] | None = None
+    dropout_stream: int = 0
+    blended: str | None = None
 
 
 __all__ = ["Equivalence", "ModelFacts", "Place", "Requirements", "Setting", "StrategyFacts", "Unsupported", "Wrapped"]
