@@ -73,6 +73,9 @@ def live_facts(training: Training) -> dict[str, Any]:
         "world_size": dist.get_world_size() if dist.is_initialized() else 1,
         "backend": dist.get_backend() if dist.is_initialized() else "none",
         "parameter_dtype": "+".join(sorted({name_of(parameter.dtype) for parameter in parameters})),
+        "optimizer_state_dtype": state_dtype(training.optimizer),
+        "tf32_products": torch.backends.cuda.matmul.allow_tf32,
+        "tf32_convolutions": torch.backends.cudnn.allow_tf32,
         "parameter_device": "+".join(sorted({parameter.device.type for parameter in parameters})),
         "sharded": any(is_sharded(parameter) for parameter in parameters),
         "local_share": local / max(training.parameters, 1),
@@ -83,7 +86,7 @@ def live_facts(training: Training) -> dict[str, Any]:
         "fused": bool(group.get("fused")),
         "foreach": group.get("foreach"),
         "replicas": len(training.model.device_ids) if isinstance(training.model, nn.DataParallel) else 1,
-        **(training.wrapped.observed() if training.wrapped.observed else {}),
+        **{fact: found for read in training.observed for fact, found in read().items()},
         "checkpointed_blocks": _checkpointed(training.plain),
         "threads": torch.get_num_threads(),
         "cores": len(os.sched_getaffinity(0)),
@@ -92,7 +95,10 @@ def live_facts(training: Training) -> dict[str, Any]:
 
 
 def compare(expected: dict[str, Any], found: dict[str, Any]) -> list[Applied]:
-    """Every fact found, with what was asked for it; a fact asked for and not found is wrong. A pair is a range."""
+    """Every fact found, with what was asked for it; a fact asked for and not found is wrong.
+
+    A pair is a range, a list holds all that is right.
+    """
     facts = []
     for fact in sorted(expected.keys() | found.keys()):
         asked, seen = expected.get(fact), found.get(fact)
@@ -100,6 +106,9 @@ def compare(expected: dict[str, Any], found: dict[str, Any]) -> list[Applied]:
             low, high = asked
             ok = seen is not None and low <= seen <= high
             asked = f"{low:g} to {high:g}"
+        elif isinstance(asked, list):
+            ok = seen in asked
+            asked = " or ".join(map(str, asked))
         else:
             ok = asked is None or asked == seen
         facts.append(Applied(fact=fact, asked=asked, found=seen, ok=ok))
@@ -134,6 +143,13 @@ def state_share(optimizer: torch.optim.Optimizer, parameters: int) -> float | No
     ]
     per_parameter = max((len(numbers) for numbers in sizes), default=0)
     return sum(map(sum, sizes)) / (per_parameter * max(parameters, 1)) if per_parameter else None
+
+
+def state_dtype(optimizer: torch.optim.Optimizer) -> str:
+    """Types of what the optimizer keeps beside the parameters (scalars such as step counts left out), or none."""
+    states = plain_optimizer(optimizer).state.values()
+    kept = [value for state in states for value in state.values() if isinstance(value, torch.Tensor) and value.ndim]
+    return "+".join(sorted({name_of(tensor.dtype) for tensor in kept})) or "none"
 
 
 HOOKS = {"fp16_compress_hook": "fp16", "bf16_compress_hook": "bf16", "powerSGD_hook": "powersgd"}

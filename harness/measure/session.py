@@ -160,7 +160,9 @@ def window(session: Session, training: Training) -> None:
     if training.precision.scaling is not None:
         result.metrics["loss_scale"] = training.scales[-1]
         initial = float(training.precision.scaling["init_scale"])
-        result.metrics["skipped_steps"] = float(skipped(initial, training.scales))
+        overflows = overflow_steps(initial, training.scales)
+        result.metrics["skipped_steps"] = float(len(overflows))
+        result.facts["overflow_steps"] = overflows
 
 
 def extras(session: Session, training: Training) -> None:
@@ -225,6 +227,10 @@ def _norm(norm: torch.Tensor | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def skipped(initial: float, scales: list[float]) -> int:
-    """Steps that gradient scaling left out: those after which the scale had fallen."""
-    return sum(after < before for before, after in zip([initial, *scales], scales, strict=False))
+def overflow_steps(initial: float, scales: list[float]) -> list[int]:
+    """Steps (1-based) whose gradients overflowed and whose update gradient scaling left out: the scale fell after them.
+
+    initial: the scale before the first step; scales: after each step.
+    """
+    before = [initial, *scales]
+    return [step for step, scale in enumerate(scales, start=1) if scale < before[step - 1]]

@@ -92,9 +92,11 @@ class Trial(Model):
 
     @property
     def label(self) -> str:
-        """Short text for people: `gpt/nano ddp bf16`."""
+        """Short text for people: `gpt/nano ddp bf16`, and the optimizer where it has options."""
         parts = [f"{self.workload.label}/{self.size}", self.strategy.label, self.precision.label]
-        return " ".join([*parts, *(technique.label for technique in self.techniques)])
+        optimizer = self.recipe.optimizer
+        parts += [technique.label for technique in self.techniques]
+        return " ".join([*parts, *([optimizer.label] if optimizer and optimizer.options else [])])
 
     def horizon(self, warmup_max: int) -> int:
         """Steps the learning-rate schedule is laid over: the longest this trial can train."""
