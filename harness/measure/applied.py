@@ -21,6 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from harness.measure.training import Training
 from harness.schema.record import Applied
+from harness.strategies.compilation import outside
+from harness.strategies.techniques.channels_last import layout
 
 MATRIX_PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
@@ -38,13 +40,20 @@ class NotApplied(Exception):
 def watched_forward(training: Training) -> Iterator[dict[str, Any]]:
     """While this is open, forward passes write what they really do into the facts given.
 
-    compute_dtype: type of the first matrix product's result; resharded_after_forward: whether the first block's
-    parameters are divided again when the whole forward pass is over (None without sharded blocks).
+    compute_dtype: type of the first matrix product's result; output_layout: how the first picture made by a convolution
+    lies in memory; resharded_after_forward: whether the first block's parameters are divided again when the whole
+    forward pass is over (None without sharded blocks). A hook in compiled code would be compiled with it: what runs
+    there is read from its graph by the technique that compiles.
     """
     seen: dict[str, Any] = {}
+    reachable = outside(training.plain)
 
     def product(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
         seen.setdefault("compute_dtype", name_of(output.dtype))
+
+    def picture(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        if layout(output) != "either":
+            seen.setdefault("output_layout", layout(output))
 
     def whole(_module: nn.Module, _inputs: Any, _output: Any) -> None:
         inner = [module for module in training.plain.modules() if module is not training.plain]
@@ -54,8 +63,9 @@ def watched_forward(training: Training) -> Iterator[dict[str, Any]]:
 
     hooks = [training.model.register_forward_hook(whole)]
     first = next((module for module in training.plain.modules() if isinstance(module, MATRIX_PRODUCTS)), None)
-    if first is not None:
+    if first in reachable:
         hooks.append(first.register_forward_hook(product))
+    hooks += [module.register_forward_hook(picture) for module in reachable if isinstance(module, nn.Conv2d)]
     try:
         yield seen
     finally:

@@ -21,6 +21,7 @@ from harness.measure.steady import WARMUP_MAX, warmup_state
 from harness.measure.training import Training, build_training
 from harness.recipes.build import group_facts
 from harness.schema.record import Evaluation, Phase, RankResult, Status, Warmup
+from harness.strategies import compilation
 from harness.strategies import registry as strategies
 from harness.strategies.precision import precisions
 from harness.strategies.techniques import techniques
@@ -117,11 +118,14 @@ def warm_up(session: Session, training: Training) -> Warmup:
     if trial.kind == "reference":
         session.laps += run_laps(training, parity_steps - 1)
         return Warmup(steps=parity_steps, steady=False, rule="reference: parity steps only")
+    unsettled, compiling_s = parity_steps, compilation.seconds()
     while True:
         if training.steps_done >= parity_steps:
             training.wants_grad_norm = False
+        if compilation.seconds() != compiling_s:  # a step in which something was compiled is no sign of steadiness
+            unsettled, compiling_s = max(unsettled, training.steps_done), compilation.seconds()
         fixed = trial.warmup_steps
-        state = warmup_state(session.laps.step_s, parity_steps, fixed)
+        state = warmup_state(session.laps.step_s, unsettled, fixed)
         if training.agreed(state is not None):
             return state or Warmup(steps=training.steps_done, steady=True, rule="decided by rank 0")
         session.laps += run_laps(training, 1)
