@@ -21,6 +21,7 @@ def caveats(study: Study) -> list[str]:
         _few_rounds(study),
         _no_baseline(study),
         _unsteady(study),
+        _compiling(study),
         _busy(study),
         _shared_cores(study),
         _above_peak(study),
@@ -57,6 +58,23 @@ def _unsteady(study: Study) -> str:
         return ""
     names = listed(list(dict.fromkeys(trials["group_label"] + " " + trials["label"])), most=4)
     return f"Step times were not steady when the timed window opened in {count(len(trials), 'trial')}: {names}."
+
+
+def _compiling(study: Study) -> str:
+    names: dict[str, None] = {}
+    seconds = 0.0
+    for record, label in zip(
+        study.trials["record"], study.trials["group_label"] + " " + study.trials["label"], strict=True
+    ):
+        found = [rank.facts["compile"]["in_window_s"] for rank in record.per_rank if "compile" in rank.facts]
+        if any(found):
+            names[label], seconds = None, max(seconds, *found)
+    if not names:
+        return ""
+    return (
+        f"torch.compile compiled again inside the timed window, for up to {digits(seconds)} s: step times of "
+        f"{listed(list(names), most=4)} are not those of a steady training."
+    )
 
 
 def _busy(study: Study) -> str:

@@ -140,10 +140,28 @@ def cell_label(info: RunInfo, trial: Trial) -> tuple[str, str]:
     options: list[str] = []
     for key in compared_keys(info) or ("strategy", "precision"):
         value = setting(trial, key)
+        if isinstance(value, Recipe):
+            value, numbers = _told_apart(info, value)
+            options += numbers
         choices = [value] if isinstance(value, Choice) else list(value) if isinstance(value, tuple) else []
-        names += [choice.name for choice in choices] if choices or key == "techniques" else [setting_text(key, value)]
+        names += (
+            [choice.name for choice in choices]
+            if choices or key in ("techniques", "recipe")
+            else [setting_text(key, value)]
+        )
         options += [choice.label[len(choice.name) + 1 : -1] for choice in choices if choice.options]
     return " ".join(names) or "plain", ", ".join(options)
+
+
+def _told_apart(info: RunInfo, recipe: Recipe) -> tuple[tuple[Choice, ...], list[str]]:
+    """Of a recipe what the suite gives somewhere beside `fixed`: choices, and the rest as text; all if it is open."""
+    tables = [info.suite.get("grid") or {}, *(info.suite.get("case") or []), *(info.suite.get("include") or [])]
+    given = [found for table in tables if (found := table.get("recipe"))]
+    keys = {key for found in given for part in (found if isinstance(found, list) else [found]) for key in part}
+    left = {key: value for key, value in recipe if value is not None and (key in keys or not keys)}
+    choices = tuple(value for value in left.values() if isinstance(value, Choice))
+    rest = Recipe(**{key: value for key, value in left.items() if not isinstance(value, Choice)}).label
+    return choices, [rest] if rest else []
 
 
 def is_baseline(info: RunInfo, trial: Trial) -> bool:

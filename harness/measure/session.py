@@ -23,6 +23,7 @@ from harness.measure.trace import SETTLING_STEPS, trace
 from harness.measure.training import Training, build_training
 from harness.recipes.build import group_facts
 from harness.schema.record import Evaluation, Phase, RankResult, Status, Warmup
+from harness.strategies import compilation
 from harness.strategies import registry as strategies
 from harness.strategies.precision import precisions
 from harness.strategies.techniques import techniques
@@ -126,11 +127,14 @@ def warm_up(session: Session, training: Training) -> Warmup:
         steps = parity_steps + SETTLING_STEPS
         session.laps += run_laps(training, steps - 1)
         return Warmup(steps=steps, steady=False, rule=f"trace: parity steps and {SETTLING_STEPS} more")
+    unsettled, compiling_s = parity_steps, compilation.seconds()
     while True:
         if training.steps_done >= parity_steps:
             training.wants_grad_norm = False
+        if compilation.seconds() != compiling_s:  # a step in which something was compiled is no sign of steadiness
+            unsettled, compiling_s = max(unsettled, training.steps_done), compilation.seconds()
         fixed = trial.warmup_steps
-        state = warmup_state(session.laps.step_s, parity_steps, fixed)
+        state = warmup_state(session.laps.step_s, unsettled, fixed)
         if training.agreed(state is not None):
             return state or Warmup(steps=training.steps_done, steady=True, rule="decided by rank 0")
         session.laps += run_laps(training, 1)
@@ -169,7 +173,9 @@ def window(session: Session, training: Training) -> None:
     if training.precision.scaling is not None:
         result.metrics["loss_scale"] = training.scales[-1]
         initial = float(training.precision.scaling["init_scale"])
-        result.metrics["skipped_steps"] = float(skipped(initial, training.scales))
+        overflows = overflow_steps(initial, training.scales)
+        result.metrics["skipped_steps"] = float(len(overflows))
+        result.facts["overflow_steps"] = overflows
 
 
 def extras(session: Session, training: Training) -> None:
@@ -234,6 +240,10 @@ def _norm(norm: torch.Tensor | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def skipped(initial: float, scales: list[float]) -> int:
-    """Steps that gradient scaling left out: those after which the scale had fallen."""
-    return sum(after < before for before, after in zip([initial, *scales], scales, strict=False))
+def overflow_steps(initial: float, scales: list[float]) -> list[int]:
+    """Steps (1-based) whose gradients overflowed and whose update gradient scaling left out: the scale fell after them.
+
+    initial: the scale before the first step; scales: after each step.
+    """
+    before = [initial, *scales]
+    return [step for step, scale in enumerate(scales, start=1) if scale < before[step - 1]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -56,6 +57,8 @@ class Training:
     wants_grad_norm: bool = False
     inputs: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
     """what is done to each floating-point tensor of a batch on the device"""
+    observed: tuple[Callable[[], dict[str, Any]], ...] = ()
+    """facts that only precision, techniques or strategy can read from their live objects"""
 
     def __post_init__(self) -> None:
         self.model = self.wrapped.model
@@ -189,9 +192,13 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
         expected |= facts
     changes = [precision.inputs, *(each.inputs for each in adapted)]
     held = wrapped.held or model
+    wrapped.untracked = wrapped.untracked or next((each.untracked for each in adapted if each.untracked), None)
+    own = partial(precision.observed, model) if precision.observed else None
+    readers = [own, *(each.observed for each in adapted), wrapped.observed]
     return Training(
         trial, device, place, workload, held, wrapped, precision, optimizer, schedule, scaler, count, expected,
         inputs=tuple(change for change in changes if change is not None),
+        observed=tuple(reader for reader in readers if reader is not None),
     )  # fmt: skip
 
 

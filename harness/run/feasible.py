@@ -26,7 +26,7 @@ def why_not(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | No
     """The first reason why the cell cannot run on so many devices of that kind, or None: it can."""
     if why := inventory.unsupported_precisions.get(kind, {}).get(cell.precision.name):
         return f"{cell.precision.name} on {kind}: {why}"
-    reasons = _own_reasons(cell, setting_of(cell, kind, count))
+    reasons = _own_reasons(cell, setting_of(cell, kind, count, inventory))
     strategy = next(reasons)
     accelerator_only = kind == "cpu" and strategies[cell.strategy.name].facts.accelerator_only
     if accelerator_only:
@@ -36,7 +36,7 @@ def why_not(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | No
     return obstacle(cell, count) or strategy or next(filter(None, reasons), None)
 
 
-def setting_of(cell: Cell, kind: str, count: int) -> Setting:
+def setting_of(cell: Cell, kind: str, count: int, inventory: Inventory) -> Setting:
     """The cell as strategies, precisions and techniques are told of it."""
     facts = workloads[cell.workload.name].facts
     return Setting(
@@ -50,6 +50,7 @@ def setting_of(cell: Cell, kind: str, count: int) -> Setting:
         model=facts.model,
         global_batch=cell.global_batch,
         micro_batch=cell.micro_batch,
+        capability=inventory.capability if kind == "cuda" else None,
     )
 
 

@@ -245,6 +245,14 @@ METRICS: dict[str, Metric] = _metrics(
         "Seconds from the start of the trial to the end of its first training step, building the model included.",
     ),
     Metric(
+        "compile_s",
+        "s",
+        "lower",
+        "Seconds spent compiling (torch.compile), before the timed window; absent where nothing was compiled.",
+        "PyTorch's clock of compiling forward and backward passes; the slowest rank",
+        "https://docs.pytorch.org/docs/stable/torch.compiler.html",
+    ),
+    Metric(
         "trial_s", "s", "lower", "Wall seconds of the whole trial.", "start of the processes to the end of the last"
     ),
     Metric(

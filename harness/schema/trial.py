@@ -98,10 +98,12 @@ class Trial(Model):
 
     @property
     def label(self) -> str:
-        """Short text for people: `gpt/nano ddp bf16`."""
+        """Short text for people: `gpt/nano ddp bf16`, and the optimizer where it has options."""
         parts = [f"{self.workload.label}/{self.size}", self.strategy.label, self.precision.label]
-        techniques = [technique.label for technique in self.techniques]
-        return " ".join([*parts, *techniques, *(["trace"] if self.kind == "trace" else [])])
+        optimizer = self.recipe.optimizer
+        parts += [technique.label for technique in self.techniques]
+        parts += [optimizer.label] if optimizer and optimizer.options else []
+        return " ".join([*parts, *(["trace"] if self.kind == "trace" else [])])
 
     def horizon(self, warmup_max: int) -> int:
         """Steps the learning-rate schedule is laid over: the longest this trial can train."""
