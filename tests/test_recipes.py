@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Iterator
 
@@ -95,8 +96,15 @@ def test_adamw_is_its_formula() -> None:
     assert torch.allclose(weight, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", optimizers.registry.names())
-@pytest.mark.parametrize("option", ["fused", "foreach"])
+IMPLEMENTATIONS = [
+    (entry.name, option)
+    for entry in optimizers.registry.entries()
+    for option in ("fused", "foreach")
+    if option in entry.options and all(importlib.util.find_spec(package) for package in entry.facts.requires)
+]
+
+
+@pytest.mark.parametrize(("name", "option"), IMPLEMENTATIONS)
 def test_the_implementation_asked_for_is_the_one_that_runs(name: str, option: str) -> None:
     for asked in (True, False):
         choice = Choice(name=name, options={option: asked})

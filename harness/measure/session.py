@@ -20,6 +20,7 @@ from harness.measure.parity import loosest
 from harness.measure.steady import WARMUP_MAX, warmup_state
 from harness.measure.training import Training, build_training
 from harness.recipes.build import group_facts
+from harness.recipes.optimizers import registry as optimizers
 from harness.schema.record import Evaluation, Phase, RankResult, Status, Warmup
 from harness.strategies import registry as strategies
 from harness.strategies.precision import precisions
@@ -90,6 +91,9 @@ def describe(training: Training, result: RankResult) -> None:
     facts = workloads[trial.workload.name].facts
     classes = [strategies[trial.strategy.name].facts.equivalence, precisions[trial.precision.name].facts.equivalence]
     classes += [techniques[technique.name].facts.equivalence for technique in trial.techniques]
+    if loosest(*classes) != "exact":
+        assert trial.recipe.optimizer is not None
+        classes.append(optimizers[trial.recipe.optimizer.name].facts.reordered)
     result.metrics["parameters"] = float(training.parameters)
     result.facts |= {
         "unit": facts.unit,

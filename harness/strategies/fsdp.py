@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     processes="per_device",
     min_devices=2,
     equivalence="reordered",
+    updates="sharded",
     source="https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
 )
 def fsdp(
