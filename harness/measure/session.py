@@ -21,6 +21,7 @@ from harness.measure.steady import WARMUP_MAX, warmup_state
 from harness.measure.training import Training, build_training
 from harness.recipes.build import group_facts
 from harness.recipes.optimizers import registry as optimizers
+from harness.recipes.schedules import Adaptive
 from harness.schema.record import Evaluation, Phase, RankResult, Status, Warmup
 from harness.strategies import registry as strategies
 from harness.strategies.precision import precisions
@@ -193,6 +194,17 @@ def evaluate_if_due(session: Session, training: Training) -> None:
     train_s = sum(session.laps.step_s)
     found = Evaluation(step=training.steps_done, train_s=train_s, metrics=evaluate(training))
     session.result.evaluations.append(found)
+    if training.steps_done > session.trial.parity_steps:  # until then all cells train as their reference does
+        tell_schedule(training, found.metrics)
+
+
+def tell_schedule(training: Training, metrics: dict[str, float]) -> None:
+    """Show the workload's metric to a schedule that goes by it; rank 0 decides for all whether the rate falls."""
+    multiplier, facts = training.schedule.lr_lambdas[0], workloads[training.trial.workload.name].facts
+    if not isinstance(multiplier, Adaptive):
+        return
+    if training.agreed(multiplier.observe(metrics[f"eval_{facts.metric}"], facts.better)):
+        multiplier.reduce()
 
 
 def keep_series(session: Session, training: Training, timed: bool) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import nn
     from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler
+    from torch.optim.lr_scheduler import LambdaLR
 
     from harness.strategies import Construct, Groups
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def build_optimizer(
     model: nn.Module, recipe: Recipe, total_steps: int, own: Own | None = None
-) -> tuple[Optimizer, LRScheduler]:
+) -> tuple[Optimizer, LambdaLR]:
     """Optimizer over the model's trainable parameters and a schedule that is stepped once per optimizer step.
 
     model: as the strategy left it, since sharding replaces parameters; recipe: complete; total_steps: what the

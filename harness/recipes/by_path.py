@@ -65,10 +65,10 @@ def entry_of(path: str) -> Entry[OptimizerFacts]:
     module, _, name = path.rpartition(".")
     file = _file_of(module, path)
     found = _class_in(file, module, name) if file is not None else None
-    if found is None and file is not None and _is_all_there(file):
-        known = [node.name for node in _parsed(file).body if isinstance(node, ast.ClassDef)]
-        expected = f"a class of {module}, whose file {file.name} has none named {name}"
-        raise UnknownPath(path, expected, nearest(name, known))
+    names = _names_in(file) if file is not None else None
+    if names is not None and name not in names:
+        close = nearest(name, names)
+        raise UnknownPath(path, f"a name that {module} has", f"{module}.{close}" if close else None)
     signature = _signature(found) if found is not None else Signature({}, takes_any=True)
     if "lr" not in signature.defaults and not signature.takes_any:
         raise UnknownPath(path, f"an optimizer: {name} takes no lr")
@@ -127,15 +127,17 @@ def _parsed(file: Path) -> ast.Module:
         return ast.Module([], [])
 
 
-def _is_all_there(file: Path) -> bool:
-    """Whether the file's names are all in its text: no star import, nothing made while it is imported."""
-    tree = _parsed(file)
-    dynamic = any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
-    stars = any(
-        alias.name == "*" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
-    )
-    plain = (ast.ClassDef, ast.FunctionDef, ast.Import, ast.ImportFrom, ast.Expr)
-    return bool(tree.body) and not dynamic and not stars and all(isinstance(node, plain) for node in tree.body)
+def _names_in(file: Path) -> set[str] | None:
+    """Every name that the file's text makes known; None: it does not tell (star imports, `__getattr__`, no text)."""
+    names = set()
+    for node in ast.walk(_parsed(file)):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name):
+            names.add(node.id)  # assigned, or asked for: `globals`
+    return names if names and not names & {"*", "__getattr__", "globals", "vars", "setattr"} else None
 
 
 def _class_in(file: Path, module: str, name: str, depth: int = 0) -> ast.ClassDef | None:

@@ -23,6 +23,7 @@ def _history(shape: tuple[int, ...], _hidden: bool, *, history_size: int = 10, *
     class_name="OneIterationLBFGS",
     weight_decay="none",
     unable={
+        "sharded": "lbfgs makes one vector of all gradients: DTensor refuses where a parameter does not divide evenly",
         "some": "lbfgs has one direction for all parameters: ranks that knew their own part only would go another way",
         "flat": "lbfgs has one direction for all parameters: ranks that knew their own part only would go another way",
     },
