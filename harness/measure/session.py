@@ -22,6 +22,8 @@ from harness.measure.steady import WARMUP_MAX, warmup_state
 from harness.measure.trace import SETTLING_STEPS, trace
 from harness.measure.training import Training, build_training
 from harness.recipes.build import group_facts
+from harness.recipes.optimizers import registry as optimizers
+from harness.recipes.schedules import Adaptive
 from harness.schema.record import Evaluation, Phase, RankResult, Status, Warmup
 from harness.strategies import compilation
 from harness.strategies import registry as strategies
@@ -96,6 +98,9 @@ def describe(training: Training, result: RankResult) -> None:
     facts = workloads[trial.workload.name].facts
     classes = [strategies[trial.strategy.name].facts.equivalence, precisions[trial.precision.name].facts.equivalence]
     classes += [techniques[technique.name].facts.equivalence for technique in trial.techniques]
+    if loosest(*classes) != "exact":
+        assert trial.recipe.optimizer is not None
+        classes.append(optimizers[trial.recipe.optimizer.name].facts.reordered)
     result.metrics["parameters"] = float(training.parameters)
     result.facts |= {
         "unit": facts.unit,
@@ -204,6 +209,17 @@ def evaluate_if_due(session: Session, training: Training) -> None:
     train_s = sum(session.laps.step_s)
     found = Evaluation(step=training.steps_done, train_s=train_s, metrics=evaluate(training))
     session.result.evaluations.append(found)
+    if training.steps_done > session.trial.parity_steps:  # until then all cells train as their reference does
+        tell_schedule(training, found.metrics)
+
+
+def tell_schedule(training: Training, metrics: dict[str, float]) -> None:
+    """Show the workload's metric to a schedule that goes by it; rank 0 decides for all whether the rate falls."""
+    multiplier, facts = training.schedule.lr_lambdas[0], workloads[training.trial.workload.name].facts
+    if not isinstance(multiplier, Adaptive):
+        return
+    if training.agreed(multiplier.observe(metrics[f"eval_{facts.metric}"], facts.better)):
+        multiplier.reduce()
 
 
 def keep_series(session: Session, training: Training, timed: bool) -> None:

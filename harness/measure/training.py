@@ -27,7 +27,7 @@ from harness.workloads.order import micro_batches, sample_indices
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler
+    from torch.optim.lr_scheduler import LambdaLR
 
     from harness.workloads import Batch
 
@@ -47,7 +47,7 @@ class Training:
     wrapped: Wrapped
     precision: Precision
     optimizer: Optimizer
-    schedule: LRScheduler
+    schedule: LambdaLR
     scaler: torch.amp.GradScaler
     parameters: int
     """trainable parameters of the whole model, counted before it was wrapped"""

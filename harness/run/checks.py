@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from harness.run.cells import REGISTRIES, Cell, Sources, cells_of, fill, keys_of, matches, obstacle, sourced_cells
 from harness.run.locate import Path, dotted, line_at
+from harness.run.recipe_checks import recipe_problems
 from harness.schema.errors import Problem, UnknownName, nearest
 from harness.schema.suite import Choice, Suite
 from harness.workloads import registry as workloads
@@ -105,6 +106,9 @@ def check_combinations(suite: Suite, reading: Reading) -> list[Problem]:
     if problems:
         return problems
     problems += [*_sizes(suite, reading), *_packages(suite, reading)]
+    problems += [
+        Problem(reading.where(path), dotted(path), found, expected) for path, found, expected in recipe_problems(suite)
+    ]
     return [*problems, *_patterns(suite, reading), *never_possible(suite, reading)]
 
 

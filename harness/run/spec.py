@@ -131,7 +131,7 @@ def _expected(place: locate.Path, details: Sequence[ErrorDetails]) -> str:
         key = next((part for part in reversed(place) if isinstance(part, str)), "")
         return 'a name, or a table { name = "…", option = … }' if key in CHOICE_KEYS else "a table"
     if len(details) > 2 and details[0]["type"] == "bool_type":
-        return "a number, a text, true or false"
+        return "a number, a text, true, false or a list of these"
     if details[0]["type"] == "too_short":
         return f"at least {details[0]['ctx']['min_length']} item"
     messages = (detail["msg"].removeprefix("Input should be ") for detail in details)

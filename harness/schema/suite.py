@@ -23,6 +23,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 Scalar: TypeAlias = bool | int | float | str | None
+OptionValue: TypeAlias = Scalar | tuple[Scalar, ...]
 
 
 class Model(BaseModel):
@@ -36,7 +37,7 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(min_length=1)
-    options: dict[str, Scalar] = {}
+    options: dict[str, OptionValue] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -44,7 +45,8 @@ class Choice(BaseModel):
         if isinstance(value, str):
             return {"name": value}
         if isinstance(value, dict) and "options" not in value:
-            return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
+            options = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "name"}
+            return {"name": value.get("name"), "options": options}
         return value
 
     @model_serializer
@@ -54,7 +56,8 @@ class Choice(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """What may be written: a name, or a table with the name and its options beside it."""
-        values = {"type": ["string", "number", "boolean", "null"]}
+        one = {"type": ["string", "number", "boolean", "null"]}
+        values = {"anyOf": [one, {"type": "array", "items": one}]}
         name = {"type": "string", "minLength": 1}
         table = {"type": "object", "properties": {"name": name}, "required": ["name"], "additionalProperties": values}
         return {"title": cls.__name__, "description": cls.__doc__, "anyOf": [name, table]}
@@ -70,7 +73,9 @@ class Choice(BaseModel):
         return hash(self.label)
 
 
-def _text(value: Scalar) -> str:
+def _text(value: OptionValue) -> str:
+    if isinstance(value, tuple):
+        return "+".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Autocast: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 Equivalence = Literal["exact", "reordered", "approximate"]
+Layout = Literal["whole", "some", "sharded", "flat"]
 Groups: TypeAlias = list[dict[str, Any]]
 Construct: TypeAlias = "Callable[[Groups], Optimizer]"
 
@@ -50,6 +51,8 @@ class StrategyFacts(Requirements):
     """all samples of a rank's step come as one batch, which the strategy cuts into micro-batches itself"""
     builds_on_meta: Callable[..., bool] | None = None
     """(**options) → whether the model is built without memory (meta device), the strategy giving it its weights"""
+    updates: Layout = "whole"
+    """what a rank's optimizer is given: all parameters, some of them, parts of each as DTensor, or flat parts"""
     source: str = ""
 
 
@@ -131,7 +134,17 @@ class Wrapped:
     blended: str | None = None
 
 
-__all__ = ["Equivalence", "ModelFacts", "Place", "Requirements", "Setting", "StrategyFacts", "Unsupported", "Wrapped"]
+__all__ = [
+    "Equivalence",
+    "Layout",
+    "ModelFacts",
+    "Place",
+    "Requirements",
+    "Setting",
+    "StrategyFacts",
+    "Unsupported",
+    "Wrapped",
+]
 
 registry: Registry[StrategyFacts] = Registry("strategy", "harness.strategies", StrategyFacts, "harness.strategies")
 register = registry.register

@@ -46,6 +46,7 @@ def _impossible(setting: Setting, *, meta_init: bool = False, cpu_offload: bool 
     equivalence="reordered",
     builds_on_meta=_built_on_meta,
     impossible=_impossible,
+    updates="sharded",
     source="https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
 )
 def fsdp(
