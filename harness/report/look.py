@@ -19,6 +19,8 @@ PARTS = {
     "backward_s": ("backward", "var(--p2)"),
     "optimizer_s": ("optimizer", "var(--p3)"),
 }
+CHANGES = PARTS | {"rest": ("rest", "var(--p4)")}
+"""Parts of the difference of two steps; rest: what no part of them accounts for."""
 KINDS = {
     "memory_parameters_bytes": ("parameters", "var(--k0)"),
     "memory_gradients_bytes": ("gradients", "var(--k1)"),
