@@ -253,10 +253,13 @@ SCALING: dict[tuple[str, int], float] = {
 
 
 def scaling_run(
-    rounds: int = 3, break_: Callable[[Record], Record] = lambda record: record, workloads: Sequence[str] = ("gpt",)
+    rounds: int = 3,
+    break_: Callable[[Record], Record] = lambda record: record,
+    workloads: Sequence[str] = ("gpt",),
+    noise: float = 0.0,
 ) -> StoredRun:
-    """Strong scaling at 64 samples a step and weak scaling at 16 a device, on 1, 2 and 4 devices, without noise but
-    with drift that a round shares.
+    """Strong scaling at 64 samples a step and weak scaling at 16 a device, on 1, 2 and 4 devices, with drift that a
+    round shares.
     """
     shape = Shape(workloads=workloads, precisions={"fp32": 1.0}, rounds=rounds, series=False)
     rng = np.random.default_rng(shape.seed)
@@ -272,7 +275,7 @@ def scaling_run(
                     trial = trial_of(shape, workload, strategy, "fp32", repeat, **changes)
                     facts = WORKLOADS[workload]
                     reached = speed_up if per_device is None or devices == 1 else speed_up + 0.1 * devices
-                    step_s = facts["step"] * trial.global_batch / 16 / reached * drift
+                    step_s = facts["step"] * trial.global_batch / 16 / reached * drift * math.exp(rng.normal(0, noise))
                     records.append(break_(_ok(shape, facts, trial, step_s, rng)))
     compared = {"strategy": "single", "devices": 1}
     info = run_info(len(records), baseline=compared, compared_keys=["strategy", "devices"])

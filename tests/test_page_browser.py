@@ -104,7 +104,7 @@ def test_quiet_accessible_and_no_wider_than_the_window(chromium: Any, smaller: P
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_scaling_and_compiling_too(chromium: Any, tmp_path: Path, width: int, scheme: str) -> None:
-    for name, run in (("scaling", made.scaling_run(rounds=3)), ("compiling", made.compiled_run())):
+    for name, run in (("scaling", made.scaling_run(noise=0.5)), ("compiling", made.compiled_run())):
         path = tmp_path / f"{name}.html"
         write_page(run, path)
         found = opened(chromium, path, width, scheme)
@@ -117,13 +117,14 @@ def test_scaling_and_compiling_too(chromium: Any, tmp_path: Path, width: int, sc
         assert found.complaints == []
         outside = """svg => {
             const inside = svg.getBoundingClientRect();
-            return [...svg.querySelectorAll('text')].filter(text => {
-                const at = text.getBoundingClientRect();
-                return at.left < inside.left - 1 || at.right > inside.right + 1;
-            }).map(text => text.textContent);
+            return [...svg.querySelectorAll('text, .m')].filter(mark => {
+                const at = mark.getBoundingClientRect();
+                const across = at.left < inside.left - 1 || at.right > inside.right + 1;
+                return across || at.top < inside.top - 1 || at.bottom > inside.bottom + 1;
+            }).map(mark => mark.textContent);
         }"""
         for drawn in section.locator("svg:visible").all() + found.page.locator("#r0g0-changes svg:visible").all():
-            assert drawn.evaluate(outside) == [], "all text is inside its picture"
+            assert drawn.evaluate(outside) == [], "all marks and texts are inside their picture"
             drawn.evaluate("svg => svg.insertAdjacentHTML('beforeend', '<text x=-90 y=20>out</text>')")
             assert drawn.evaluate(outside) == ["out"], "the check above would not notice it"
         found.page.context.close()

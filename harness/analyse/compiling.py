@@ -6,7 +6,7 @@ A compiled cell is compared with the same cell without that one technique, round
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -98,16 +98,11 @@ def in_steps(steps: float | None) -> str:
 
 
 def in_words(found: BreakEven) -> str:
-    """`ddp fp32 compile: 12.1 s of compiling are saved after 1,240 steps [900, never]`."""
-    took = f"{found.label}: {duration(found.compile_s)} of compiling"
+    """`gpt/nano ddp compile: 12.1 s of compiling are saved after 1,240 steps [900, never].`"""
+    took = f"{found.group} {found.label}: {duration(found.compile_s)} of compiling"
     if found.steps is None:
-        return f"{took}, and no cell without it to compare with"
+        return f"{took}, and no cell without it to compare with."
     if math.isinf(found.steps):
-        return f"{took} never pay off, a step is no shorter"
+        return f"{took} never pay off, a step is no shorter."
     between = f" [{in_steps(found.low)}, {in_steps(found.high)}]" if found.low is not None else ""
-    return f"{took} are saved after {in_steps(found.steps)} steps{between}"
-
-
-def sentence(found: Sequence[BreakEven]) -> str:
-    """All of a run in one sentence; empty where nothing was compiled."""
-    return f"{'; '.join(in_words(each) for each in found)}." if found else ""
+    return f"{took} are saved after {in_steps(found.steps)} steps{between}."

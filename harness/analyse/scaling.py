@@ -137,7 +137,7 @@ def scaling_of(info: RunInfo, group: Group) -> Scaling | None:
         "strong" if first.batch_per_device is None else "weak",
         first.batch_per_device or first.global_batch,
         start,
-        tuple(Line(label, tuple(sorted(points, key=lambda each: each.devices))) for label, points in lines.items()),
+        tuple(Line(label, tuple(sorted(lines[label], key=lambda each: each.devices))) for label in sorted(lines)),
     )
 
 
@@ -154,7 +154,7 @@ def _line_label(info: RunInfo, trial: Trial) -> str:
 
 
 def families(study: Study) -> list[Family]:
-    """All scalings of a run, strong and weak of the same together, in stored order; empty where nothing is scaled."""
+    """All scalings of a run, those of the same together, strong before weak; empty where nothing is scaled."""
     found: dict[tuple[str, ...], list[Scaling]] = {}
     for group in study.groups:
         scaling = scaling_of(study.run.info, group)
@@ -166,7 +166,10 @@ def families(study: Study) -> list[Family]:
             found.setdefault(key, []).append(scaling)
     names = [key[0] for key in found]
     return [
-        Family(key[0] if names.count(key[0]) == 1 else ", ".join(filter(None, key)), tuple(scalings))
+        Family(
+            key[0] if names.count(key[0]) == 1 else ", ".join(filter(None, key)),
+            tuple(sorted(scalings, key=lambda each: (each.kind, each.batch))),
+        )
         for key, scalings in found.items()
     ]
 

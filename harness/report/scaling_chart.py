@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ LINES_AT_MOST = 16
 """Lines that are drawn; the table holds all."""
 DASHES = {"strong": [1, 0], "weak": [5, 3]}
 Named = tuple[Scaling, Line, str]
+BESIDE, BESIDE_ALL = 5.0, 30.0
+"""Pixels between lines on the same devices, so that their intervals do not hide one another, and most of them all."""
 
 
 def scaling_sketch(family: Family, id_: str) -> Sketch:
@@ -55,11 +58,19 @@ def efficiency_lines(family: Family, picture: Picture) -> Markup | None:
     x = scaled("x", plane.x, "devices", {"type": "log"}, values=counts, grid=False, format="d")
     y = scaled("y", plane.y, None, tickCount=5, labelExpr=f"datum.label + '{SPACE}%'")
     ideal = picture.layer("rule", [{"y": 100}], {"color": "var(--good)", "strokeWidth": 1.5}, y=y)
-    lines = [point for each, line, _name in named for point in _line_points(picture, each, line)]
+    lines = [
+        point | {"x": _beside(plane, point["x"], number, named)}
+        for number, (each, line, _name) in enumerate(named)
+        for point in _line_points(picture, each, line)
+    ]
     dashes = {"shorthand": "kind:N", "scale": {"domain": list(DASHES), "range": list(DASHES.values())}, "legend": None}
     channels = {"detail": field("line:N"), "order": field("x:Q"), "stroke": raw("colour"), "strokeDash": dashes}
     drawn = picture.layer("line", lines, {"strokeWidth": 1.75}, x=x, y=field("y:Q"), **channels)
-    points = [mark for each, line, name in named for mark in _marks(picture, each, line, name)]
+    points = [
+        mark | {"x": _beside(plane, mark["x"], number, named), "high": min(mark["high"], plane.y[1])}
+        for number, (each, line, name) in enumerate(named)
+        for mark in _marks(picture, each, line, name)
+    ]
     reach = {"y": field("low:Q"), "y2": field("high:Q"), "stroke": raw("colour")}
     intervals = picture.layer("rule", [point | {"about": point["bare"]} for point in points], x=field("x:Q"), **reach)
     dots = picture.layer(
@@ -81,6 +92,15 @@ def _percent(point: Point) -> float:
     return 100 * point.share if point.efficiency else 100.0
 
 
+def _beside(plane: Plane, devices: int, number: int, named: Sequence[Named]) -> float:
+    """Where the line's point on so many devices is drawn: the baseline's where it is, others side by side."""
+    if all(each.start is not None and each.start.devices == devices for each, _line, _name in named):
+        return devices
+    apart_by = min(BESIDE, BESIDE_ALL / len(named))
+    share = (number - (len(named) - 1) / 2) * apart_by / plane.width
+    return devices * math.exp(share * math.log(plane.x[1] / plane.x[0]))
+
+
 def _plane(named: Sequence[Named], width: float, height: float) -> Plane:
     """From 0 to the highest end of an interval that is not absurdly far, devices with room at both ends."""
     points = [point for each, line, _name in named for point in _drawn(each, line)]
@@ -88,7 +108,8 @@ def _plane(named: Sequence[Named], width: float, height: float) -> Plane:
     above = [100 * point.efficiency.high for point in points if point.efficiency and point.efficiency.high is not None]
     high = max([highest, *(end for end in above if end <= 1.5 * highest)])
     devices = [point.devices for point in points]
-    return Plane(width, height, (min(devices) / 1.08, max(devices) * 1.04), (0.0, high * 1.06))
+    room = (max(devices) / min(devices)) ** 0.06
+    return Plane(width, height, (min(devices) / room, max(devices) * room), (0.0, high * 1.06))
 
 
 def _line_points(picture: Picture, each: Scaling, line: Line) -> Values:
@@ -127,7 +148,10 @@ def _end_text(name: str, line: Line, length: int) -> str:
 def _names(named: Sequence[Named], texts: Sequence[str], picture: Picture, plane: Plane) -> list[alt.Chart]:
     """A name right of each line's end, moved apart where ends are near one another, with a thin line to its end."""
     labels, leaders = [], []
-    ends = [plane.at_log(line.known[-1].devices, _percent(line.known[-1])) for _each, line, _name in named]
+    ends = [
+        plane.at_log(_beside(plane, line.known[-1].devices, number, named), _percent(line.known[-1]))
+        for number, (_each, line, _name) in enumerate(named)
+    ]
     left = plane.width + 10
     for (_each, line, _name), text, (x, y), moved in zip(
         named, texts, ends, apart([y for _x, y in ends], LINE + 1, plane.height), strict=True

@@ -47,7 +47,7 @@ def _compiling(study: Study, look: Look, id_: str) -> Section | None:
     found = compiling.break_evens(study.trials)
     if not found:
         return None
-    says, table = [compiling.sentence(found)], break_even_table(found, look, f"{id_}-cells")
+    says, table = [compiling.in_words(each) for each in found], break_even_table(found, look, f"{id_}-cells")
     return Section(id_, "When does compiling pay off?", "Compiling", says, [], table)
 
 

@@ -61,7 +61,7 @@ class Trial(Model):
     model_ranks: PositiveInt = 1
     """neighbouring ranks that hold one copy of the model together and take the same data"""
     shares: PositiveInt = 1
-    """on CPU: shares of the cores per process; a share is cores ÷ devices of the suite"""
+    """on CPU: shares of the cores per process; a share is cores ÷ device_slots"""
     device_slots: PositiveInt
     """devices the suite asks for: on CPU the cores are divided by this"""
     devices_asked: PositiveInt | None = None
