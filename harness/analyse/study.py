@@ -36,6 +36,11 @@ class Group:
     front: set[str]
 
     @cached_property
+    def same_batch(self) -> bool:
+        """Whether all cells train on as many samples a step: else what they learn per step is not compared."""
+        return len({record.trial.global_batch for record in self.trials["record"]}) == 1
+
+    @cached_property
     def ranking(self) -> list[Cell]:
         """Cells with throughput, fastest first: by the ratio to the baseline, by throughput where one has none."""
         known = [cell for cell in self.cells if SPEED in cell.metrics]
@@ -105,7 +110,8 @@ def _group(run: StoredRun, number: int, trials: pd.DataFrame, cells: list[Cell])
     members, own = trials[trials["group"] == number], [cell for cell in cells if cell.group == number]
     records: list[Record] = list(members["record"])
     rate, unit = rate_metric(run.info, records[0], own)
-    label, learned = str(members["group_label"].iloc[0]), held_out(run.info, members)
+    label, several = str(members["group_label"].iloc[0]), len({record.trial.global_batch for record in records}) > 1
+    learned = None if several else held_out(run.info, members)
     return Group(number, label, place_of(records), members, own, rate, unit, learned, pareto(own))
 
 

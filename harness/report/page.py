@@ -26,6 +26,7 @@ from harness.analyse.tiles import Tile, tiles
 from harness.report import tables
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.look import Look, look_of
+from harness.report.sections import Section, sections
 from harness.report.text import clip, finalize, short
 from harness.run.stored import StoredRun
 from harness.schema.errors import StoreError
@@ -57,6 +58,7 @@ class RunView:
     counts: list[tuple[str, str]]
     answers: list[Answer]
     tiles: list[Tile]
+    sections: list[Section]
     groups: list[GroupView]
     failures: list[tables.Failure]
     not_run: list[tuple[str, str, list[str]]]
@@ -138,6 +140,7 @@ def _view(each: Study, look: Look, prefix: str) -> RunView:
         counts=counts(each),
         answers=answers(each),
         tiles=tiles(each),
+        sections=sections(each, look, prefix),
         groups=[_group_view(each, group, look, f"{prefix}g{number}") for number, group in enumerate(each.groups)],
         failures=tables.failures(each, look),
         not_run=tables.not_run(each),
@@ -161,7 +164,7 @@ def data_line(each: Study, group: Group) -> str:
     trial = group.trials["record"].iloc[0].trial
     trivial = facts.get("trivial") or {}
     parts = [
-        f"global batch {trial.global_batch}, {count(trial.steps, 'timed step')}, {trial.recipe.label}",
+        f"{batch_in_words(group)}, {count(trial.steps, 'timed step')}, {trial.recipe.label}",
         f"data: {facts['source']}" if facts.get("source") else "",
         f"{facts['train_samples']:,} training and {facts['held_out_samples']:,} held-out samples"
         if "train_samples" in facts and "held_out_samples" in facts
@@ -174,6 +177,15 @@ def data_line(each: Study, group: Group) -> str:
         else "",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def batch_in_words(group: Group) -> str:
+    """`global batch 64`; `16 samples per device, global batch 16 to 64` where it grows with the devices."""
+    trials = [record.trial for record in group.trials["record"]]
+    least, most = min(trial.global_batch for trial in trials), max(trial.global_batch for trial in trials)
+    whole = f"global batch {least}" if least == most else f"global batch {least} to {most}"
+    per_device = trials[0].batch_per_device
+    return whole if per_device is None else f"{count(per_device, 'sample')} per device, {whole}"
 
 
 def machine(each: Study) -> list[str]:

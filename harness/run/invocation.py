@@ -17,6 +17,7 @@ from harness.machine.inventory import Inventory
 from harness.run.conduct import Conductor, Event, Kept
 from harness.run.executors import local
 from harness.run.plan import Plan, make_plan
+from harness.run.powers import on_machine
 from harness.run.spec import load_suite, parse_where, with_overrides
 from harness.run.store import TRACES, RunFolder
 from harness.run.stored import stored_ok
@@ -65,6 +66,7 @@ def ready(asked: Asked) -> Ready:
     where = parse_where(list(asked.where))
     suite = with_overrides(load_suite(asked.suite_file), repeats=asked.repeats, devices=asked.devices)
     inventory = local.probe()
+    suite = on_machine(suite, inventory, asked.devices)
     file = str(asked.suite_file)
     return Ready(suite, make_plan(suite, inventory, where=where, plugins=plugins, file=file), inventory)
 

@@ -239,6 +239,14 @@ METRICS: dict[str, Metric] = _metrics(
         "loss_scale", "1", "neither", "Gradient scaler's scale at the end of the timed window; absent without scaling."
     ),
     Metric(
+        "compile_s",
+        "s",
+        "lower",
+        "Seconds spent compiling (torch.compile), before the timed window; absent where nothing is compiled.",
+        "slowest rank",
+        "https://docs.pytorch.org/docs/stable/generated/torch.compile.html",
+    ),
+    Metric(
         "first_step_s",
         "s",
         "lower",

@@ -152,6 +152,8 @@ class Settings(Model):
     """optimizer, schedule, regularization; what is left out is the workload's default"""
     global_batch: PositiveInt | None = None
     """samples per optimizer step, all ranks together"""
+    batch_per_device: PositiveInt | None = None
+    """in place of global_batch, for weak scaling: global_batch = batch_per_device × devices of the cell"""
     micro_batch: PositiveInt | None = None
     """samples per device and forward; accumulation is derived"""
     steps: PositiveInt | None = None
@@ -179,11 +181,13 @@ class Grid(Model):
     techniques: list[Choices] | None = None
     recipe: list[Recipe] | None = None
     global_batch: list[PositiveInt] | None = None
+    batch_per_device: list[PositiveInt] | None = None
     micro_batch: list[PositiveInt] | None = None
     steps: list[PositiveInt] | None = None
     warmup_steps: list[Annotated[int, Field(ge=1)]] | None = None
     eval_every: list[Annotated[int, Field(ge=0)]] | None = None
-    devices: list[PositiveInt | Literal["auto"]] | None = None
+    devices: list[PositiveInt | Literal["auto"]] | Literal["powers"] | None = None
+    """"powers": 1, 2, 4, … and all devices of the machine, each strategy on the counts that it can use"""
     device: list[Device] | None = None
 
 

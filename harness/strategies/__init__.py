@@ -111,7 +111,7 @@ class Wrapped:
     where not every rank sees them; scaler: takes what torch's GradScaler takes, where one rank's gradients do not
     tell whether the whole overflowed; held: what this rank holds of the model, where it is not all; standing: tensors
     that live from step to step outside of model and optimizer; dropout_stream: added to the seed of dropout, where
-    ranks with the same data must draw different masks; blended: why forward and backward cannot be timed apart, or None.
+    ranks with the same data must draw different masks; blended: why forward and backward cannot be timed apart or None.
     """
 
     model: nn.Module

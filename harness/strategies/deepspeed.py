@@ -39,6 +39,7 @@ def _impossible(setting: Setting, **_options: object) -> str | None:
     processes="per_device",
     min_devices=2,
     equivalence="reordered",
+    updates="flat",
     impossible=_impossible,
     requires=("deepspeed",),
     source="https://arxiv.org/abs/1910.02054",
