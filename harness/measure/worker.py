@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from datetime import timedelta
@@ -48,9 +50,18 @@ def run(job_json: str) -> None:
         explain(error, job, result)
     finally:
         write_result(job.result_path(), result)
+        end_compilers()
+        shutil.rmtree(job.temporary_folder(), ignore_errors=True)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
+
+
+def end_compilers() -> None:
+    """End the processes that torch.compile may have started: they would outlive a rank that leaves by `os._exit`."""
+    pools = sys.modules.get("torch._inductor.async_compile")
+    if pools is not None:
+        pools.shutdown_compile_workers()
 
 
 def settle(job: Job) -> None:
@@ -67,6 +78,7 @@ def settle(job: Job) -> None:
     if job.cores:
         os.sched_setaffinity(0, job.cores)
     torch.set_num_threads(job.threads)
+    tempfile.tempdir = job.temporary_folder()
     if job.loopback:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.machine.inventory import Inventory
+from harness.recipes.obstacles import recipe_obstacle
 from harness.run.cells import Cell, obstacle
 from harness.strategies import Requirements, Setting
 from harness.strategies import registry as strategies
@@ -26,7 +27,7 @@ def why_not(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | No
     """The first reason why the cell cannot run on so many devices of that kind, or None: it can."""
     if why := inventory.unsupported_precisions.get(kind, {}).get(cell.precision.name):
         return f"{cell.precision.name} on {kind}: {why}"
-    reasons = _own_reasons(cell, setting_of(cell, kind, count))
+    reasons = _own_reasons(cell, setting_of(cell, kind, count, inventory))
     strategy = next(reasons)
     accelerator_only = kind == "cpu" and strategies[cell.strategy.name].facts.accelerator_only
     if accelerator_only:
@@ -36,7 +37,7 @@ def why_not(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | No
     return obstacle(cell, count) or strategy or next(filter(None, reasons), None)
 
 
-def setting_of(cell: Cell, kind: str, count: int) -> Setting:
+def setting_of(cell: Cell, kind: str, count: int, inventory: Inventory) -> Setting:
     """The cell as strategies, precisions and techniques are told of it."""
     facts = workloads[cell.workload.name].facts
     return Setting(
@@ -50,11 +51,12 @@ def setting_of(cell: Cell, kind: str, count: int) -> Setting:
         model=facts.model,
         global_batch=cell.global_batch,
         micro_batch=cell.micro_batch,
+        capability=inventory.capability if kind == "cuda" else None,
     )
 
 
 def _own_reasons(cell: Cell, setting: Setting) -> Iterator[str | None]:
-    """What strategy, precision and techniques say themselves, in this order."""
+    """What strategy, precision, techniques and optimizer say themselves, in this order."""
     asked: list[tuple[Requirements, Mapping[str, Any]]] = [
         (strategies[cell.strategy.name].facts, cell.strategy.options),
         (precisions[cell.precision.name].facts, cell.precision.options),
@@ -62,6 +64,7 @@ def _own_reasons(cell: Cell, setting: Setting) -> Iterator[str | None]:
     ]
     for facts, options in asked:
         yield facts.against(setting, options)
+    yield recipe_obstacle(cell.recipe, setting)
 
 
 def _too_few(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | None:
