@@ -12,6 +12,7 @@ from harness.analyse.cells import SPEED, Cell, HeldOut, cells_of, held_out, pare
 from harness.analyse.frame import trials_frame
 from harness.analyse.quantity import SPACE, count
 from harness.analyse.ratios import Noise, noise_floor, ratios_frame
+from harness.analyse.traces import traces_of, with_traces
 from harness.run.stored import StoredRun
 from harness.schema.record import Record
 
@@ -100,7 +101,7 @@ def study(run: StoredRun) -> Study:
     """Compute everything from a run."""
     trials = trials_frame(run)
     ratios = ratios_frame(trials)
-    cells = cells_of(trials, ratios)
+    cells = with_traces(cells_of(trials, ratios), traces_of(run))
     groups = [_group(run, number, trials, cells) for number in dict.fromkeys(cell.group for cell in cells)]
     return Study(run, trials, ratios, groups, noise_floor(trials))
 

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch.distributed.tensor import DTensor
@@ -14,10 +15,11 @@ from torch.distributed.tensor import DTensor
 from harness import monitors
 from harness.measure.applied import check, live_facts, watched_forward
 from harness.measure.evaluation import evaluate
-from harness.measure.job import Job, write_result
+from harness.measure.job import Job, trace_path, write_result
 from harness.measure.loop import Laps, run_laps
 from harness.measure.parity import loosest
 from harness.measure.steady import WARMUP_MAX, warmup_state
+from harness.measure.trace import SETTLING_STEPS, trace
 from harness.measure.training import Training, build_training
 from harness.recipes.build import group_facts
 from harness.schema.record import Evaluation, Phase, RankResult, Status, Warmup
@@ -79,6 +81,9 @@ def measure(job: Job, result: RankResult) -> None:
         window(session, training)
         with session.phase(Phase.EXTRA):
             extras(session, training)
+    elif job.trial.kind == "trace":
+        with session.phase(Phase.EXTRA):
+            trace(training, trace_path(Path(job.folder), job.rank), result)
     result.metrics["harness_cpu_s"] = time.process_time() - session.training_cpu_s
     result.facts["training_wall_s"] = session.training_wall_s
     result.phase = Phase.DONE
@@ -117,6 +122,10 @@ def warm_up(session: Session, training: Training) -> Warmup:
     if trial.kind == "reference":
         session.laps += run_laps(training, parity_steps - 1)
         return Warmup(steps=parity_steps, steady=False, rule="reference: parity steps only")
+    if trial.kind == "trace":
+        steps = parity_steps + SETTLING_STEPS
+        session.laps += run_laps(training, steps - 1)
+        return Warmup(steps=steps, steady=False, rule=f"trace: parity steps and {SETTLING_STEPS} more")
     while True:
         if training.steps_done >= parity_steps:
             training.wants_grad_norm = False

@@ -165,12 +165,12 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
         torch.manual_seed(trial.seed)
         return workload.build()
 
+    precision: Precision = precisions[trial.precision.name].function(**trial.precision.options)
     place = Place(
         device, rank, world_size, trial.devices, workload.blocks, entry.facts.model, trial.model_ranks,
-        trial.accumulation, build,
+        trial.accumulation, build, precision.autocast,
     )  # fmt: skip
     model, count = built(trial, place, build)
-    precision: Precision = precisions[trial.precision.name].function(**trial.precision.options)
     if precision.convert is not None:
         model = precision.convert(model, place)
     adapted = [techniques[each.name].function(model, place, **each.options) for each in trial.techniques]

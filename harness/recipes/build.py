@@ -77,9 +77,12 @@ def expected_facts(recipe: Recipe) -> dict[str, Any]:
 
 
 def group_facts(optimizer: Optimizer) -> dict[str, int]:
-    """Count the parameters with and without weight decay, of the whole model also where it is sharded."""
+    """Count the parameters with and without weight decay, of the whole model also where it is sharded.
+
+    An engine that puts its own parts of parameters into the groups leaves the count as `whole` there.
+    """
     counts = {"decayed_parameters": 0, "undecayed_parameters": 0}
     for group in optimizer.param_groups:
         name = "decayed_parameters" if group["weight_decay"] > 0 else "undecayed_parameters"
-        counts[name] += sum(parameter.numel() for parameter in group["params"])
+        counts[name] += group.get("whole") or sum(parameter.numel() for parameter in group["params"])
     return counts

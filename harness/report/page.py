@@ -232,6 +232,7 @@ def provenance(each: Study) -> list[tuple[str, str]]:
         ("started", info.started_at),
         ("ended", info.ended_at or "cut off"),
         ("took", _took(info.started_at, info.ended_at)),
+        ("traces, for Perfetto or chrome://tracing", _traces(each)),
         ("machine key", info.machine_key),
         ("harness", info.harness_version),
         ("CPU of the parent process", duration(info.parent_cpu_s) if info.parent_cpu_s is not None else ""),
@@ -240,7 +241,28 @@ def provenance(each: Study) -> list[tuple[str, str]]:
             duration(sum(overhead) / len(overhead)) if overhead else "",
         ),
     ]
-    return [*((key, str(value)) for key, value in rows if value), *not_measured(each)]
+    return [*((key, str(value)) for key, value in rows if value), *peaks(each), *not_measured(each)]
+
+
+def _traces(each: Study) -> str:
+    kept = [record.artifacts for record in each.run.records if record.artifacts]
+    return f"{count(len(kept), 'cell')}, in the run folder under traces/" if kept else ""
+
+
+def peaks(each: Study) -> list[tuple[str, str]]:
+    """What MFU is measured against: matrix products timed on this machine, and the datasheet's figure where known."""
+    found = []
+    for peak in each.run.info.peaks:
+        where = f"{peak.name or peak.device}, {count(peak.cores, 'core')}" if peak.cores else peak.name or peak.device
+        said = [f"{_flops(peak.flops_per_s)} measured" if peak.flops_per_s else f"not measured: {peak.absent}"]
+        if peak.datasheet_flops_per_s:
+            said.append(f"{_flops(peak.datasheet_flops_per_s)} by {peak.datasheet}")
+        found.append((f"peak in {peak.precision} on {where}", ", ".join(said)))
+    return found
+
+
+def _flops(per_s: float) -> str:
+    return f"{digits(per_s / 1e12)} TFLOP/s" if per_s >= 1e12 else f"{digits(per_s / 1e9)} GFLOP/s"
 
 
 def not_measured(each: Study) -> list[tuple[str, str]]:
@@ -248,8 +270,9 @@ def not_measured(each: Study) -> list[tuple[str, str]]:
     reasons: Counter[tuple[str, str]] = Counter()
     for record in each.trials["record"]:
         absent = record.per_rank[0].facts.get("absent") if record.per_rank else None
-        if isinstance(absent, dict):
-            reasons.update((str(what), str(reason)) for what, reason in absent.items())
+        for known in (absent, record.absent):
+            if isinstance(known, dict):
+                reasons.update((str(what), str(reason)) for what, reason in known.items())
     return [(f"{what}: not measured", f"{reason} ({count(n, 'trial')})") for (what, reason), n in reasons.items()]
 
 

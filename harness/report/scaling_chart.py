@@ -11,11 +11,12 @@ from markupsafe import Markup
 from harness.analyse.cells import SPEED
 from harness.analyse.quantity import ABSENT, SPACE, between, count, digits, times
 from harness.analyse.scaling import Family, Line, Point, Scaling, in_figures, in_percent, interval_in_percent, sentence
+from harness.report.columns import Column
 from harness.report.figures import Sketch
 from harness.report.look import Look, shape
 from harness.report.picture import Padding, Picture, Values, field, pixels, raw, scaled
 from harness.report.plane import LINE, Label, Plane, write
-from harness.report.tables import Column, Table, TableRow
+from harness.report.tables import Table, TableRow
 from harness.report.text import clip
 
 if TYPE_CHECKING:

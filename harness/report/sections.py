@@ -9,10 +9,11 @@ from harness.analyse import compiling, scaling
 from harness.analyse.compiling import BreakEven, in_steps
 from harness.analyse.quantity import ABSENT, between, digits, times
 from harness.analyse.study import Study
+from harness.report.columns import Column
 from harness.report.figures import GROUPS_AT_MOST, Figure
 from harness.report.look import Look
 from harness.report.scaling_chart import scaling_sketch, scaling_table
-from harness.report.tables import Column, Table, TableRow
+from harness.report.tables import Table, TableRow
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,13 @@ def _ordered(trials: Sequence[Trial], suite: Suite) -> list[Trial]:
             round_ = [trial.model_copy(update={"repeat": repeat, "seed": seed}) for trial in trials]
             random.Random(f"{suite_hash} {repeat} {seed}").shuffle(round_)
             ordered += round_
-    return ordered
+    return ordered + (_traces(trials, suite) if suite.budget.trace else [])
+
+
+def _traces(trials: Sequence[Trial], suite: Suite) -> list[Trial]:
+    """One trial under the profiler per cell, when all that is timed is done."""
+    update = {"kind": "trace", "repeat": 0, "seed": suite.budget.seeds[0]}
+    return [trial.model_copy(update=update) for trial in trials]
 
 
 def _slots(cells: Sequence[Cell], inventory: Inventory) -> dict[str, int]:

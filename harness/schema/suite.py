@@ -199,6 +199,8 @@ class Budget(Model):
     """on CPU, cells may ask for more devices than there are cores: it shows that they work, not how fast they are"""
     parity_steps: Annotated[int, Field(ge=1, le=100)] = 5
     """first steps of each trial whose loss and gradient norm are compared with one process in fp32"""
+    trace: bool = False
+    """after the last round one more trial per cell, of three steps under the profiler: exposed communication"""
 
 
 class Suite(Model):

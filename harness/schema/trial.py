@@ -31,8 +31,9 @@ class Trial(Model):
 
     model_config = ConfigDict(extra="ignore")  # `cell` and `id` stand in the JSON and are computed anew
 
-    kind: Literal["measure", "reference"] = "measure"
-    """reference: one process in fp32 whose loss and gradient norm others are compared with"""
+    kind: Literal["measure", "reference", "trace"] = "measure"
+    """reference: one process in fp32 whose loss and gradient norm others are compared with; trace: a few steps under
+    the profiler, nothing is timed"""
     workload: Choice
     size: str
     strategy: Choice
@@ -91,6 +92,11 @@ class Trial(Model):
         return content_hash([self._asked(), self.seed, self.repeat])
 
     @property
+    def measured_cell(self) -> str:
+        """Content hash of the cell that is measured: a trace is of the same, but a trial of its own."""
+        return self.model_copy(update={"kind": "measure"}).cell
+
+    @property
     def data_ranks(self) -> int:
         """Shares that each step's data are divided into."""
         return self.processes // self.model_ranks
@@ -107,6 +113,7 @@ class Trial(Model):
         parts += [technique.label for technique in self.techniques]
         parts += [f"devices={self.devices_asked}"] if self.devices_asked else []
         parts += [f"batch_per_device={self.batch_per_device}"] if self.batch_per_device else []
+        parts += ["trace"] if self.kind == "trace" else []
         return " ".join(parts)
 
     def horizon(self, warmup_max: int) -> int:

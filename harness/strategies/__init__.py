@@ -58,7 +58,7 @@ class Place:
 
     blocks: classes of the repeated layers (sharding and checkpointing units); model_ranks: neighbouring ranks that hold
     one copy of the model together; accumulation: micro-batches of a rank's step; build: () → the whole model on CPU
-    with its initial weights, the same on every rank.
+    with its initial weights, the same on every rank; autocast: name of torch's dtype that the forward pass runs in.
     """
 
     device: Device
@@ -70,6 +70,7 @@ class Place:
     model_ranks: int = 1
     accumulation: int = 1
     build: Callable[[], nn.Module] | None = None
+    autocast: str | None = None
 
     @property
     def data_rank(self) -> int:
@@ -96,12 +97,14 @@ class Wrapped:
     backward, which keeps gradients local until the last micro-batch; expected: facts that must be seen on the live
     objects (see measure/applied); equivalence: where options make it looser than the strategy's class; optimizer:
     (parameter groups, groups → plain optimizer) → the optimizer, where the strategy has one of its own;
-    forward_backward: (batch, loss of a model and a batch, loss → scaled loss, autocast) → detached loss, where the
-    strategy runs forward and backward of a micro-batch in a way of its own; observed: facts that only the strategy
-    can read from its live objects; untracked: why PyTorch's memory tracker does not see all tensors, or None;
-    total_norm: parameters → L2 norm of the whole gradient, where the ranks' own do not tell it; update: (largest norm
-    or None) → norm before clipping or None, where an engine clips, updates and clears the gradients itself;
-    whole_loss: losses of steps as this rank knows them → as they are, off the clock, where not every rank sees them.
+    backward: (scaled loss) → None, where an engine runs the backward pass; forward_backward: (batch, loss of a model
+    and a batch, loss → scaled loss, autocast) → detached loss, where the strategy runs forward and backward of a
+    micro-batch in a way of its own; observed: facts that only the strategy can read from its live objects; untracked:
+    why PyTorch's memory tracker does not see all tensors, or None; unseen: why not all that is communicated passes
+    PyTorch's process groups, or None; total_norm: parameters → L2 norm of the whole gradient, where the ranks' own do
+    not tell it; update: (largest norm or None) → norm before clipping or None, where an engine clips, updates and
+    clears the gradients itself; whole_loss: losses of steps as this rank knows them → as they are, off the clock,
+    where not every rank sees them.
     """
 
     model: nn.Module
@@ -109,9 +112,11 @@ class Wrapped:
     expected: dict[str, Any] = field(default_factory=dict)
     equivalence: Equivalence | None = None
     optimizer: Callable[[Groups, Construct], Optimizer] | None = None
+    backward: Callable[[Tensor], None] | None = None
     forward_backward: Callable[[Batch, Loss, Scale, Autocast], Tensor] | None = None
     observed: Callable[[], dict[str, Any]] | None = None
     untracked: str | None = None
+    unseen: str | None = None
     total_norm: Callable[[Sequence[Parameter]], Tensor] | None = None
     update: Callable[[float | None], Tensor | None] | None = None
     whole_loss: Callable[[Tensor], Tensor] | None = None
