@@ -115,7 +115,8 @@ class Trial(Model):
         parts += [optimizer.label] if optimizer and optimizer.options else []
         parts += [f"devices={self.devices_asked}"] if self.devices_asked else []
         parts += [f"batch_per_device={self.batch_per_device}"] if self.batch_per_device else []
-        return " ".join([*parts, *(["trace"] if self.kind == "trace" else [])])
+        parts += ["trace"] if self.kind == "trace" else []
+        return " ".join(parts)
 
     def horizon(self, warmup_max: int) -> int:
         """Steps the learning-rate schedule is laid over: the longest this trial can train."""
