@@ -204,8 +204,8 @@ def test_rotation_leaves_lengths_and_depends_on_distance_alone() -> None:
 def test_gpt_ties_embedding_and_output_and_starts_as_published() -> None:
     torch.manual_seed(0)
     model = GPT(vocabulary=500, context=64, layers=2, width=768, heads=12)
-    assert model.head.weight is model.token.weight
-    assert model.token.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    assert model.readout.head.weight is model.embedding.token.weight
+    assert model.embedding.token.weight.std().item() == pytest.approx(0.02, rel=0.02)
     assert model.blocks[0].mlp.up.weight.std().item() == pytest.approx(0.02, rel=0.02)
     assert model.blocks[0].mlp.down.weight.std().item() == pytest.approx(0.01, rel=0.02)
     assert not model.blocks[0].attention.q.bias.any()

@@ -7,6 +7,8 @@ import pandas as pd
 from harness.analyse.quantity import count, digits, listed
 from harness.analyse.ratios import ROUNDS_AT_LEAST
 from harness.analyse.study import Study
+from harness.analyse.traces import untraced
+from harness.run.utilisation import IMPOSSIBLE
 
 BUSY = 1.25
 """Load average over the cores used from which on other work must have been there: the trials alone stay below 1."""
@@ -22,6 +24,8 @@ def caveats(study: Study) -> list[str]:
         _compiling(study),
         _busy(study),
         _shared_cores(study),
+        _above_peak(study),
+        _untraced(study),
         _elsewhere(study),
     ]
     return [*(text for text in found if text), *study.run.warnings]
@@ -96,6 +100,28 @@ def _shared_cores(study: Study) -> str:
     if not shared:
         return ""
     return f"Ranks shared cores, so that their speed says nothing beyond that they run: {listed(list(shared), most=4)}."
+
+
+def _above_peak(study: Study) -> str:
+    impossible: dict[str, None] = {}
+    for record, label in zip(
+        study.trials["record"], study.trials["group_label"] + " " + study.trials["label"], strict=True
+    ):
+        if any(reason.startswith(IMPOSSIBLE) for reason in record.absent.values()):
+            impossible[label] = None
+    if not impossible:
+        return ""
+    names = listed(list(impossible), most=4)
+    return f"More was computed than the devices' peak allows, so no MFU is shown: {names} (a share above 1)."
+
+
+def _untraced(study: Study) -> str:
+    found = [
+        f"{group.label} {cell.label} ({why})"
+        for group in study.groups
+        for cell, why in untraced(study.run, group.cells)
+    ]
+    return f"There is no trace, and so no exposed communication, of {listed(found, most=4)}." if found else ""
 
 
 def _elsewhere(study: Study) -> str:

@@ -11,13 +11,16 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analyse.quantity import count
 from harness.run.stored import StoredRun
 from harness.schema.record import Record, RunInfo
 from harness.schema.suite import AXES, Choice, Recipe
 from harness.schema.trial import Trial
 
-OF_TRIAL = {"devices": "device_slots"}
+OF_TRIAL = {"devices": "cell_devices"}
 """Key of a suite → attribute of a trial, where they differ: a trial's `devices` is how many of those it uses."""
+BATCHES = ("global_batch", "batch_per_device", "micro_batch")
+"""Keys of a suite that say how many samples a step has."""
 FIXED_COLUMNS = (
     *("trial_id", "cell", "group", "group_label", "label", "main", "options", "is_baseline", "strategy"),
     *("strategy_label", "precision", "techniques", "recipe", "seed", "repeat", "status", "reason", "phase"),
@@ -76,6 +79,10 @@ def setting_text(key: str, value: Any) -> str:
         return value.label
     if isinstance(value, (tuple, list)):
         return " + ".join(setting_text(key, part) for part in value)
+    if key in BATCHES and value is None:
+        return ""
+    if key == "devices":
+        return count(value, "device")
     return str(value) if key in ("workload", "size", "device") else f"{key} {'found' if value is None else value}"
 
 
@@ -100,7 +107,9 @@ def _groups(info: RunInfo, records: Sequence[Record]) -> dict[str, tuple[int, st
 
 
 def _texts(keys: Iterable[str], trial: Trial) -> tuple[str, ...]:
-    return tuple(setting_text(key, setting(trial, key)) for key in keys)
+    """What a group has in common. A batch given per device stands for the global one, which grows with the devices."""
+    per_device = trial.batch_per_device is not None
+    return tuple("" if per_device and key == "global_batch" else setting_text(key, setting(trial, key)) for key in keys)
 
 
 def _group_labels(keys: Sequence[str], groups: Sequence[tuple[str, ...]]) -> list[str]:

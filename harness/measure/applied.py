@@ -97,7 +97,7 @@ def live_facts(training: Training) -> dict[str, Any]:
         "foreach": group.get("foreach"),
         "replicas": len(training.model.device_ids) if isinstance(training.model, nn.DataParallel) else 1,
         **{fact: found for read in training.observed for fact, found in read().items()},
-        "checkpointed_blocks": _checkpointed(training.plain),
+        "checkpointed_blocks": training.of_whole(_checkpointed(training.plain)),
         "threads": torch.get_num_threads(),
         "cores": len(os.sched_getaffinity(0)),
         "deterministic": torch.are_deterministic_algorithms_enabled(),

@@ -10,6 +10,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.measure.training import Training
+from harness.recipes.build import weights_to_judge
 from harness.strategies import compilation
 
 EVALUATION_BATCH = 64
@@ -21,6 +22,7 @@ def evaluate(training: Training) -> dict[str, float]:
 
     Every rank evaluates all samples: sharded models need every rank in each forward pass, and no rank waits for
     another's share. Compiled code is left aside: shapes are others here, and compiling for them would take longer.
+    Judged are the weights that the optimizer is made to be judged by (see `weights_to_judge`).
     BatchNorm uses population statistics taken anew (see `population_statistics`).
     """
     workload = training.workload
@@ -29,7 +31,9 @@ def evaluate(training: Training) -> dict[str, float]:
     sums: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
     training.model.eval()
-    with torch.no_grad(), training.autocast(), compilation.uncompiled(), population_statistics(training):
+    judged = weights_to_judge(training.optimizer)
+    aside = compilation.uncompiled()
+    with torch.no_grad(), training.autocast(), aside, judged, population_statistics(training):
         for first in range(0, samples, size):
             indices = torch.arange(first, min(first + size, samples))
             batch = training.fetch(workload.held_out, indices)
@@ -51,7 +55,7 @@ def population_statistics(training: Training) -> Iterator[None]:
     """
     norms = [module for module in training.plain.modules() if isinstance(module, _BatchNorm)]
     tracked = [norm for norm in norms if norm.track_running_stats]
-    if not tracked:
+    if not training.anywhere(bool(tracked)):  # a pipeline's stages take part even without a norm of their own
         yield
         return
     kept = [({name: buffer.clone() for name, buffer in norm.named_buffers()}, norm.momentum) for norm in tracked]

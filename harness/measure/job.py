@@ -44,6 +44,11 @@ def result_path(folder: Path, rank: int) -> Path:
     return folder / f"rank-{rank}.json"
 
 
+def trace_path(folder: Path, rank: int) -> Path:
+    """Where a rank leaves its trace."""
+    return folder / f"trace-rank{rank}.json.gz"
+
+
 def write_result(path: Path, result: RankResult) -> None:
     """Write a rank's result whole or not at all."""
     part = path.with_suffix(".part")

@@ -43,7 +43,8 @@ def train_step(
     """One optimizer step: forward and backward of each micro-batch, then clip, update, schedule.
 
     batches: this rank's micro-batches, fetched while the step runs; share: 1 ÷ their number, so that gradients are
-    of the mean loss; mark: called with the name of each part as it ends (data_wait, forward, backward, optimizer).
+    of the mean loss; mark: called with the name of each part as it ends (data_wait, forward, backward, optimizer;
+    forward_backward where the strategy runs both in a way of its own).
     """
     last = training.passes - 1
     total: Tensor | None = None
@@ -77,12 +78,16 @@ def forward_backward(training: Training, batch: Batch, share: float, mark: Calla
     own = training.wrapped.forward_backward
     if own is not None:
         loss = own(batch, training.workload.loss, lambda value: training.scaler.scale(value * share), training.autocast)
-        mark("backward")
+        mark("forward_backward")
         return loss
     with training.autocast():
         loss = training.workload.loss(training.model, batch)
     mark("forward")
-    training.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
+    scaled = training.scaler.scale(loss * share)
+    if training.wrapped.backward is not None:
+        training.wrapped.backward(scaled)
+    else:
+        scaled.backward()  # type: ignore[no-untyped-call]
     mark("backward")
     return loss.detach()
 

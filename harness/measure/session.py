@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch.distributed.tensor import DTensor
@@ -14,12 +15,15 @@ from torch.distributed.tensor import DTensor
 from harness import monitors
 from harness.measure.applied import check, live_facts, watched_forward
 from harness.measure.evaluation import evaluate
-from harness.measure.job import Job, write_result
+from harness.measure.job import Job, trace_path, write_result
 from harness.measure.loop import Laps, run_laps
 from harness.measure.parity import loosest
 from harness.measure.steady import WARMUP_MAX, warmup_state
+from harness.measure.trace import SETTLING_STEPS, trace
 from harness.measure.training import Training, build_training
 from harness.recipes.build import group_facts
+from harness.recipes.optimizers import registry as optimizers
+from harness.recipes.schedules import Adaptive
 from harness.schema.record import Evaluation, Phase, RankResult, Status, Warmup
 from harness.strategies import compilation
 from harness.strategies import registry as strategies
@@ -80,6 +84,9 @@ def measure(job: Job, result: RankResult) -> None:
         window(session, training)
         with session.phase(Phase.EXTRA):
             extras(session, training)
+    elif job.trial.kind == "trace":
+        with session.phase(Phase.EXTRA):
+            trace(training, trace_path(Path(job.folder), job.rank), result)
     result.metrics["harness_cpu_s"] = time.process_time() - session.training_cpu_s
     result.facts["training_wall_s"] = session.training_wall_s
     result.phase = Phase.DONE
@@ -91,6 +98,9 @@ def describe(training: Training, result: RankResult) -> None:
     facts = workloads[trial.workload.name].facts
     classes = [strategies[trial.strategy.name].facts.equivalence, precisions[trial.precision.name].facts.equivalence]
     classes += [techniques[technique.name].facts.equivalence for technique in trial.techniques]
+    if loosest(*classes) != "exact":
+        assert trial.recipe.optimizer is not None
+        classes.append(optimizers[trial.recipe.optimizer.name].facts.reordered)
     result.metrics["parameters"] = float(training.parameters)
     result.facts |= {
         "unit": facts.unit,
@@ -118,6 +128,10 @@ def warm_up(session: Session, training: Training) -> Warmup:
     if trial.kind == "reference":
         session.laps += run_laps(training, parity_steps - 1)
         return Warmup(steps=parity_steps, steady=False, rule="reference: parity steps only")
+    if trial.kind == "trace":
+        steps = parity_steps + SETTLING_STEPS
+        session.laps += run_laps(training, steps - 1)
+        return Warmup(steps=steps, steady=False, rule=f"trace: parity steps and {SETTLING_STEPS} more")
     unsettled, compiling_s = parity_steps, compilation.seconds()
     while True:
         if training.steps_done >= parity_steps:
@@ -195,6 +209,17 @@ def evaluate_if_due(session: Session, training: Training) -> None:
     train_s = sum(session.laps.step_s)
     found = Evaluation(step=training.steps_done, train_s=train_s, metrics=evaluate(training))
     session.result.evaluations.append(found)
+    if training.steps_done > session.trial.parity_steps:  # until then all cells train as their reference does
+        tell_schedule(training, found.metrics)
+
+
+def tell_schedule(training: Training, metrics: dict[str, float]) -> None:
+    """Show the workload's metric to a schedule that goes by it; rank 0 decides for all whether the rate falls."""
+    multiplier, facts = training.schedule.lr_lambdas[0], workloads[training.trial.workload.name].facts
+    if not isinstance(multiplier, Adaptive):
+        return
+    if training.agreed(multiplier.observe(metrics[f"eval_{facts.metric}"], facts.better)):
+        multiplier.reduce()
 
 
 def keep_series(session: Session, training: Training, timed: bool) -> None:

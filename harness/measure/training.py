@@ -27,7 +27,7 @@ from harness.workloads.order import micro_batches, sample_indices
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler
+    from torch.optim.lr_scheduler import LambdaLR
 
     from harness.workloads import Batch
 
@@ -43,11 +43,11 @@ class Training:
     place: Place
     workload: Workload
     plain: nn.Module
-    """the model as the workload built it (sharding may have replaced its parameters)"""
+    """the model as the workload built it (sharding may have replaced its parameters), or what this rank holds of it"""
     wrapped: Wrapped
     precision: Precision
     optimizer: Optimizer
-    schedule: LRScheduler
+    schedule: LambdaLR
     scaler: torch.amp.GradScaler
     parameters: int
     """trainable parameters of the whole model, counted before it was wrapped"""
@@ -148,6 +148,10 @@ class Training:
         """Whether the flag is set on any rank."""
         return self._reduced(int(flag)) > 0
 
+    def of_whole(self, count: int) -> int:
+        """A count over the model's modules, added up over the ranks where each holds other modules."""
+        return count if self.wrapped.held is None else self._reduced(count)
+
     def _reduced(self, value: int) -> int:
         if self.place.world_size == 1:
             return value
@@ -168,29 +172,31 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
         torch.manual_seed(trial.seed)
         return workload.build()
 
+    precision: Precision = precisions[trial.precision.name].function(**trial.precision.options)
     place = Place(
         device, rank, world_size, trial.devices, workload.blocks, entry.facts.model, trial.model_ranks,
-        trial.accumulation, build,
+        trial.accumulation, build, precision.autocast,
     )  # fmt: skip
     model, count = built(trial, place, build)
-    precision: Precision = precisions[trial.precision.name].function(**trial.precision.options)
     if precision.convert is not None:
         model = precision.convert(model, place)
     adapted = [techniques[each.name].function(model, place, **each.options) for each in trial.techniques]
     wrapped: Wrapped = strategies[trial.strategy.name].function(model, place, **trial.strategy.options)
     optimizer, schedule = build_optimizer(wrapped.model, trial.recipe, trial.horizon(WARMUP_MAX), wrapped.optimizer)
-    scaler = torch.amp.GradScaler(device.kind, enabled=precision.scaling is not None, **(precision.scaling or {}))
+    scaling = wrapped.scaler or torch.amp.GradScaler
+    scaler = scaling(device.kind, enabled=precision.scaling is not None, **(precision.scaling or {}))
     # Dropout masks must differ between ranks with different data; initialisation and data order must not.
-    torch.manual_seed(trial.seed * DROPOUT_SEED_STRIDE + place.data_rank)
+    torch.manual_seed(trial.seed * DROPOUT_SEED_STRIDE + place.data_rank + wrapped.dropout_stream)
     expected = dict(precision.expected)
     for facts in (*(each.expected for each in adapted), wrapped.expected, expected_facts(trial.recipe)):
         expected |= facts
     changes = [precision.inputs, *(each.inputs for each in adapted)]
+    held = wrapped.held or model
     wrapped.untracked = wrapped.untracked or next((each.untracked for each in adapted if each.untracked), None)
     own = partial(precision.observed, model) if precision.observed else None
     readers = [own, *(each.observed for each in adapted), wrapped.observed]
     return Training(
-        trial, device, place, workload, model, wrapped, precision, optimizer, schedule, scaler, count, expected,
+        trial, device, place, workload, held, wrapped, precision, optimizer, schedule, scaler, count, expected,
         inputs=tuple(change for change in changes if change is not None),
         observed=tuple(reader for reader in readers if reader is not None),
     )  # fmt: skip

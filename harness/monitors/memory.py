@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from harness.monitors import Monitor, register
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from harness.measure.training import Training
     from harness.schema.record import RankResult
 
@@ -62,20 +64,30 @@ def tracked_peak(training: Training) -> dict[str, float]:
     from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
     from torch.distributed._tools.mem_tracker import MemTracker
     from torch.distributed.fsdp import FSDPModule
+    from torch.nn.modules.module import register_module_forward_pre_hook
 
     sharded = isinstance(training.model, FSDPModule)
     tracker: Any = FSDPMemTracker(training.model, training.optimizer) if sharded else MemTracker()
     if not sharded:
         tracker.track_external(training.model, training.optimizer)
 
-    def forget_modules(part: str) -> None:
-        # The tracker refuses a second forward pass of a module (accumulation) until its module statistics are cleared.
-        if part == "backward":
+    if training.wrapped.standing is not None:
+        tracker.track_external(*training.wrapped.standing())
+    outermost = training.wrapped.held or training.model
+
+    def forget_modules(module: nn.Module, _inputs: Any) -> None:
+        # The tracker refuses a second forward pass of the outermost module (accumulation, pipelines) until its
+        # statistics by module are cleared.
+        if module is outermost:
             tracker.reset_mod_stats()
 
-    with tracker:
-        training.step(mark=forget_modules)
-        training.step(mark=forget_modules)
+    forgetting = register_module_forward_pre_hook(forget_modules)  # before the tracker's own
+    try:
+        with tracker:
+            training.step()
+            training.step()
+    finally:
+        forgetting.remove()
     snapshot = tracker.get_tracker_snapshot("peak")
     by_kind = dict.fromkeys(BYTES_BY_KIND, 0.0)
     total = 0.0

@@ -36,6 +36,8 @@ KINDS: dict[str, Registry[Any]] = {
 FEATURES = {
     "pyarrow": ("step series as parquet (else npz)", "pip install 'dynamometer[parquet]'"),
     "pytest_benchmark": ("make bench-self", "pip install 'dynamometer[dev]'"),
+    "horovod": ("strategy horovod", "make horovod"),
+    "deepspeed": ("strategy deepspeed", "pip install deepspeed"),
     "playwright": ("browser tests of the page", "pip install 'dynamometer[dev]'"),
 }
 

@@ -88,4 +88,8 @@ def _ending(record: Record) -> str:
 def _figures(record: Record) -> str:
     if record.status is not Status.OK:
         return f": {record.reason}"
-    return f": {record.metrics['step_s'] * 1e3:.2f} ms a step, {record.metrics['samples_per_s']:,.1f} samples/s"
+    metrics = record.metrics
+    if record.trial.kind == "trace":
+        known = "comm_exposed_s" in metrics
+        return f": {metrics['comm_exposed_s'] * 1e3:.2f} ms of exposed communication a step" if known else ""
+    return f": {metrics['step_s'] * 1e3:.2f} ms a step, {metrics['samples_per_s']:,.1f} samples/s"

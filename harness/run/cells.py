@@ -110,7 +110,8 @@ def fill(cell: Settings) -> Cell:
         precision=canonical(precisions, cell.precision or Choice(name="fp32")),
         techniques=tuple(canonical(techniques, technique) for technique in cell.techniques or ()),
         recipe=_canonical_recipe((cell.recipe or Recipe()).over(facts.recipe_for(size))),
-        global_batch=cell.global_batch or facts.global_batch,
+        global_batch=_batch(cell) or facts.global_batch,
+        batch_per_device=cell.batch_per_device,
         micro_batch=cell.micro_batch or facts.micro_batch,
         steps=cell.steps or STEPS,
         warmup_steps=cell.warmup_steps,
@@ -118,6 +119,20 @@ def fill(cell: Settings) -> Cell:
         devices=cell.devices or "auto",
         device=cell.device or "auto",
     )
+
+
+def _batch(cell: Settings) -> int | None:
+    """The global batch that the cell gives; per device on `auto` devices that of one, until the plan counts them."""
+    if cell.batch_per_device is None:
+        return cell.global_batch
+    return cell.batch_per_device * (cell.devices if isinstance(cell.devices, int) else 1)
+
+
+def on_devices(cell: Cell, count: int) -> Cell:
+    """The cell on so many devices: a batch that is given per device makes the global one."""
+    if cell.batch_per_device is None:
+        return cell
+    return cell.model_copy(update={"global_batch": cell.batch_per_device * count})
 
 
 def canonical(registry: Registry[Any], choice: Choice) -> Choice:

@@ -12,6 +12,7 @@ from harness.run.executors.local import Execution
 from harness.run.merge import merge
 from harness.run.plan import Plan, parity_key, reference_trial
 from harness.run.store import RunFolder
+from harness.run.utilisation import with_utilisation
 from harness.schema.record import Phase, Record, Status, StepSeries
 from harness.schema.trial import Trial
 
@@ -45,6 +46,8 @@ class Conductor:
     observe: Callable[[Event], None]
     kept: Kept = field(default_factory=dict)
     _references: dict[str, Referred] = field(default_factory=dict)
+    _ended_well: dict[str, bool] = field(default_factory=dict)
+    """by cell: whether any of its trials in this run did"""
 
     def conduct(self, plan: Plan) -> bool:
         """Run the whole plan; False where the person interrupted it. What was stored until then is whole."""
@@ -56,8 +59,11 @@ class Conductor:
             self.observe(Event("finished", trial, done, total, record))
         for trial in plan.trials:
             done += 1
+            if trial.kind == "trace" and self._ended_well.get(trial.measured_cell) is False:
+                continue  # what never ended well would only fail, or hang, once more
             if trial.id in self.kept:
                 record, series = self.kept[trial.id]
+                self._remember(record)
                 self.folder.append(record, series)
                 self.observe(Event("kept", trial, done, total, record))
             elif not self._execute(trial, done, total):
@@ -69,9 +75,14 @@ class Conductor:
         if reference[0].status is Status.INTERRUPTED:
             return False
         record, series = self._run_or_interrupted(trial, reference, done, total)
+        self._remember(record)
         self.folder.append(record, series)
         self.observe(Event("finished", trial, done, total, record))
         return record.status is not Status.INTERRUPTED
+
+    def _remember(self, record: Record) -> None:
+        cell = record.trial.measured_cell
+        self._ended_well[cell] = self._ended_well.get(cell, False) or record.status is Status.OK
 
     def _run_or_interrupted(self, trial: Trial, reference: Referred, done: int, total: int) -> Referred:
         try:
@@ -84,7 +95,7 @@ class Conductor:
     def run(self, trial: Trial, reference: Referred | None) -> Referred:
         """Execute one trial and make its record."""
         execution = self.execute(trial)
-        return merge(
+        record, series = merge(
             trial,
             execution.ranks,
             reference,
@@ -95,6 +106,8 @@ class Conductor:
             environment=self.inventory.machine_key,
             command=repeat_command(trial),
         )
+        record = record.model_copy(update={"artifacts": execution.artifacts})
+        return with_utilisation(record, self.folder.info), series
 
     def reference(self, trial: Trial, done: int = 0, total: int = 0) -> Referred:
         """The execution this trial's loss and gradient norm are compared with; run when first needed."""

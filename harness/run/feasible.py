@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.machine.inventory import Inventory
+from harness.recipes.obstacles import recipe_obstacle
 from harness.run.cells import Cell, obstacle
 from harness.strategies import Requirements, Setting
 from harness.strategies import registry as strategies
@@ -55,7 +56,7 @@ def setting_of(cell: Cell, kind: str, count: int, inventory: Inventory) -> Setti
 
 
 def _own_reasons(cell: Cell, setting: Setting) -> Iterator[str | None]:
-    """What strategy, precision and techniques say themselves, in this order."""
+    """What strategy, precision, techniques and optimizer say themselves, in this order."""
     asked: list[tuple[Requirements, Mapping[str, Any]]] = [
         (strategies[cell.strategy.name].facts, cell.strategy.options),
         (precisions[cell.precision.name].facts, cell.precision.options),
@@ -63,6 +64,7 @@ def _own_reasons(cell: Cell, setting: Setting) -> Iterator[str | None]:
     ]
     for facts, options in asked:
         yield facts.against(setting, options)
+    yield recipe_obstacle(cell.recipe, setting)
 
 
 def _too_few(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | None:

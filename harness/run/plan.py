@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.machine.inventory import Inventory
-from harness.run.cells import Cell, cells_of, data_shares, keys_of, matches, model_ranks, spread
+from harness.run.cells import Cell, cells_of, data_shares, keys_of, matches, model_ranks, on_devices, spread
 from harness.run.feasible import most_devices, why_not
 from harness.run.where import Where, filtered
 from harness.schema.errors import InputError, Problem
@@ -48,20 +48,22 @@ def make_plan(
     plugins: Sequence[Plugin] = (),
     file: str = "suite",
 ) -> Plan:
-    """Expand the suite for this machine.
+    """Expand the suite for this machine (`powers.on_machine` comes before).
 
     where: filters of `parse_where`; plugins: files whose registrations the trials need; file: named in errors.
     Raises InputError with every problem: devices the machine does not have, a filter no cell fits.
     """
-    cells = filtered(cells_of(suite), where)
+    every = cells_of(suite)
+    cells = filtered(every, where)
     if problems := _more_than_there_is(cells, inventory, file, suite.budget.oversubscribe):
         raise InputError(problems)
     keys = keys_of(suite)
+    slots = _slots(every, inventory) if "devices" in keys.compared else {}
     possible: list[Trial] = []
     unsupported: list[tuple[Trial, str]] = []
     baseline_cells: dict[str, None] = {}
     for cell in cells:
-        trial, reason = _trial(cell, suite, inventory, tuple(plugins))
+        trial, reason = _trial(cell, suite, inventory, tuple(plugins), slots)
         if reason is None:
             possible.append(trial)
         else:
@@ -87,12 +89,32 @@ def _ordered(trials: Sequence[Trial], suite: Suite) -> list[Trial]:
             round_ = [trial.model_copy(update={"repeat": repeat, "seed": seed}) for trial in trials]
             random.Random(f"{suite_hash} {repeat} {seed}").shuffle(round_)
             ordered += round_
-    return ordered
+    return ordered + (_traces(trials, suite) if suite.budget.trace else [])
 
 
-def _trial(cell: Cell, suite: Suite, inventory: Inventory, plugins: tuple[Plugin, ...]) -> tuple[Trial, str | None]:
-    """The cell's first trial, and why it cannot run on this machine (None: it can)."""
+def _traces(trials: Sequence[Trial], suite: Suite) -> list[Trial]:
+    """One trial under the profiler per cell, when all that is timed is done."""
+    update = {"kind": "trace", "repeat": 0, "seed": suite.budget.seeds[0]}
+    return [trial.model_copy(update=update) for trial in trials]
+
+
+def _slots(cells: Sequence[Cell], inventory: Inventory) -> dict[str, int]:
+    """By kind of device: the most devices of any cell. Where numbers of devices are compared, a device must be the
+    same share of the cores for all: on four cores one device of four, and of two, is one core, not all and two.
+    """
+    most: dict[str, int] = {}
+    for cell in cells:
+        kind = inventory.kind(cell.device)
+        most[kind] = max(most.get(kind, 1), _count(cell, inventory))
+    return most
+
+
+def _trial(
+    cell: Cell, suite: Suite, inventory: Inventory, plugins: tuple[Plugin, ...], slots: Mapping[str, int]
+) -> tuple[Trial, str | None]:
+    """The cell's first trial, and why it cannot run on this machine (None: it can). slots: of `_slots`, or empty."""
     kind, count = inventory.kind(cell.device), _count(cell, inventory)
+    cell = on_devices(cell, count)
     facts = strategies[cell.strategy.name].facts
     reason = why_not(cell, kind, count, inventory)
     used = spread(cell, count)
@@ -105,7 +127,8 @@ def _trial(cell: Cell, suite: Suite, inventory: Inventory, plugins: tuple[Plugin
         processes=count if facts.processes == "per_device" else 1,
         model_ranks=min(count, model_ranks(cell, count)),
         shares=facts.shares(count, **cell.strategy.options) if facts.shares and kind == "cpu" else 1,
-        device_slots=count,
+        device_slots=slots.get(kind, count),
+        devices_asked=count if slots else None,
         plugins=plugins,
         seed=suite.budget.seeds[0],
         repeat=0,
@@ -122,6 +145,7 @@ COPIED = (
     "techniques",
     "recipe",
     "global_batch",
+    "batch_per_device",
     "micro_batch",
     "steps",
     "warmup_steps",
@@ -138,7 +162,7 @@ def _count(cell: Cell, inventory: Inventory) -> int:
     fitting = (
         count
         for count in range(most_devices(kind, inventory), 1, -1)
-        if cell.global_batch % (cell.micro_batch * count) == 0
+        if on_devices(cell, count).global_batch % (cell.micro_batch * count) == 0
     )
     return next(fitting, 1)
 
@@ -178,6 +202,8 @@ def reference_trial(trial: Trial) -> Trial:
             "processes": 1,
             "model_ranks": 1,
             "shares": 1,
+            "devices_asked": None,
+            "batch_per_device": None,
             "repeat": 0,
         }
     )

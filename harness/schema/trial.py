@@ -31,8 +31,9 @@ class Trial(Model):
 
     model_config = ConfigDict(extra="ignore")  # `cell` and `id` stand in the JSON and are computed anew
 
-    kind: Literal["measure", "reference"] = "measure"
-    """reference: one process in fp32 whose loss and gradient norm others are compared with"""
+    kind: Literal["measure", "reference", "trace"] = "measure"
+    """reference: one process in fp32 whose loss and gradient norm others are compared with; trace: a few steps under
+    the profiler, nothing is timed"""
     workload: Choice
     size: str
     strategy: Choice
@@ -41,6 +42,8 @@ class Trial(Model):
     recipe: Recipe
     """complete: the workload's defaults filled in"""
     global_batch: PositiveInt
+    batch_per_device: PositiveInt | None = None
+    """where the suite gives samples per device (weak scaling): global_batch ÷ devices of the cell"""
     micro_batch: PositiveInt
     accumulation: PositiveInt
     """forward passes per rank and optimizer step: global_batch ÷ (micro_batch × ranks that take data)"""
@@ -59,9 +62,12 @@ class Trial(Model):
     model_ranks: PositiveInt = 1
     """neighbouring ranks that hold one copy of the model together and take the same data"""
     shares: PositiveInt = 1
-    """on CPU: shares of the cores per process; a share is cores ÷ devices of the suite"""
+    """on CPU: shares of the cores per process; a share is cores ÷ device_slots"""
     device_slots: PositiveInt
     """devices the suite asks for: on CPU the cores are divided by this"""
+    devices_asked: PositiveInt | None = None
+    """the cell's devices where the suite compares numbers of devices: device_slots is then the most of them, so that a
+    device is the same share of the cores everywhere; None: device_slots"""
     plugins: tuple[Plugin, ...] = ()
     seed: int = Field(ge=0)
     repeat: int = Field(ge=0)
@@ -86,17 +92,30 @@ class Trial(Model):
         return content_hash([self._asked(), self.seed, self.repeat])
 
     @property
+    def measured_cell(self) -> str:
+        """Content hash of the cell that is measured: a trace is of the same, but a trial of its own."""
+        return self.model_copy(update={"kind": "measure"}).cell
+
+    @property
     def data_ranks(self) -> int:
         """Shares that each step's data are divided into."""
         return self.processes // self.model_ranks
 
     @property
+    def cell_devices(self) -> int:
+        """Devices of the cell in the suite; a one-process strategy uses fewer (`devices`)."""
+        return self.devices_asked or self.device_slots
+
+    @property
     def label(self) -> str:
-        """Short text for people: `gpt/nano ddp bf16`, and the optimizer where it has options."""
+        """Short text for people: `gpt/nano ddp bf16`, the optimizer where it has options, devices where compared."""
         parts = [f"{self.workload.label}/{self.size}", self.strategy.label, self.precision.label]
         optimizer = self.recipe.optimizer
         parts += [technique.label for technique in self.techniques]
-        return " ".join([*parts, *([optimizer.label] if optimizer and optimizer.options else [])])
+        parts += [optimizer.label] if optimizer and optimizer.options else []
+        parts += [f"devices={self.devices_asked}"] if self.devices_asked else []
+        parts += [f"batch_per_device={self.batch_per_device}"] if self.batch_per_device else []
+        return " ".join([*parts, *(["trace"] if self.kind == "trace" else [])])
 
     def horizon(self, warmup_max: int) -> int:
         """Steps the learning-rate schedule is laid over: the longest this trial can train."""

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.strategies import Place, Setting, Wrapped, register
+from harness.strategies.meta_init import materialise, on_meta
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,12 +29,24 @@ def mixed_precision_impossible(setting: Setting, *, mixed_precision: str = "none
     return None
 
 
+def _built_on_meta(*, meta_init: bool = False, **_options: object) -> bool:
+    return meta_init
+
+
+def _impossible(setting: Setting, *, meta_init: bool = False, cpu_offload: bool = False, **options: Any) -> str | None:
+    if meta_init and cpu_offload and setting.kind != "cpu":
+        return f"meta_init sends weights to where parameters are, and nothing is sent to host memory on {setting.kind}"
+    return mixed_precision_impossible(setting, **options)
+
+
 @register(
     "fsdp",
     processes="per_device",
     min_devices=2,
     equivalence="reordered",
-    impossible=mixed_precision_impossible,
+    builds_on_meta=_built_on_meta,
+    impossible=_impossible,
+    updates="sharded",
     source="https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
 )
 def fsdp(
@@ -42,21 +55,30 @@ def fsdp(
     *,
     reshard_after_forward: bool = True,
     cpu_offload: bool = False,
+    meta_init: bool = False,
     mixed_precision: MixedPrecision = "none",
 ) -> Wrapped:
     """Parameters, gradients and optimizer state divided among the ranks; each block is gathered when it is needed.
 
     reshard_after_forward: True frees a block's gathered parameters after its forward pass and gathers them again for
     the backward pass (ZeRO-3); False keeps them (ZeRO-2): more memory, less communication; cpu_offload: the divided
-    parameters, gradients and optimizer state stay in host memory and the optimizer runs there; mixed_precision: bf16
-    gathers parameters in bfloat16 and computes in it, gradients are reduced in fp32, in which the divided parameters
-    stay (`MixedPrecisionPolicy`).
+    parameters, gradients and optimizer state stay in host memory and the optimizer runs there; meta_init: the model is
+    built without memory and divided before it gets any; only rank 0 ever holds all initial weights, and sends them;
+    mixed_precision: bf16 gathers parameters in bfloat16 and computes in it, gradients are reduced in fp32, in which the
+    divided parameters stay (`MixedPrecisionPolicy`).
     Blocks are wrapped from the inside out, the rest of the model last; buffers are not divided.
     """
+    import torch
     from torch.distributed.device_mesh import init_device_mesh
 
     mesh = init_device_mesh(place.device.kind, (place.world_size,))
-    return sharded(model, place, mesh, place.world_size, reshard_after_forward, cpu_offload, mixed_precision)
+    before = on_meta(model)
+    wrapped = sharded(model, place, mesh, place.world_size, reshard_after_forward, cpu_offload, mixed_precision)
+    if meta_init:
+        materialise(model, place, torch.device("cpu") if cpu_offload else place.device.torch_device)
+    wrapped.expected["built_on_meta"] = meta_init
+    wrapped.observed = lambda: {"built_on_meta": before}
+    return wrapped
 
 
 def sharded(

@@ -26,13 +26,14 @@ class ModelFacts:
     traits: words such as `transformer`, `conv2d`, `batchnorm`; columns, rows: linear layers, as the ends of their
     names (`attention.q`), whose outputs (columns) or inputs (rows) tensor parallelism divides, so that the output of a
     columns layer only ever meets a rows layer; pieces: model → modules that make the whole forward pass when called one
-    after another, which pipelines cut into stages.
+    after another, which pipelines cut into stages; piece_count: shape of a size → how many those are.
     """
 
     traits: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
-    pieces: Callable[[nn.Module], Sequence[nn.Module]] | None = None
+    pieces: Callable[[Any], Sequence[nn.Module]] | None = None
+    piece_count: Callable[[Mapping[str, Any]], int] | None = None
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,13 @@ HELD_OUT_WINDOWS = 64
     micro_batch=8,
     source="https://docs.python.org/3/reference/ (pydoc_data.topics of the standard library)",
     licence="PSF-2.0",
-    model=ModelFacts(traits=frozenset({"transformer"})),
+    model=ModelFacts(
+        traits=frozenset({"transformer"}),
+        columns=("attention.q", "attention.k", "attention.v", "mlp.up"),
+        rows=("attention.o", "mlp.down"),
+        pieces=lambda model: model.pieces(),
+        piece_count=lambda shape: shape["layers"] + 2,
+    ),
 )
 def gpt(
     size: str,

@@ -47,7 +47,11 @@ SCALE = 4
     requires=("sklearn",),
     source="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits (in scikit-learn)",
     licence="CC-BY-4.0",
-    model=ModelFacts(traits=frozenset({"conv2d", "batchnorm"})),
+    model=ModelFacts(
+        traits=frozenset({"conv2d", "batchnorm"}),
+        pieces=lambda model: model.pieces(),
+        piece_count=lambda shape: sum(shape["depths"]) + 2,
+    ),
 )
 def resnet(size: str) -> Workload:
     """Which of ten handwritten digits a picture shows, with a ResNet of 0.02 to 58 M parameters.

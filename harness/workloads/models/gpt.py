@@ -94,11 +94,43 @@ class Block(nn.Module):
         return mixed
 
 
+class Embedding(nn.Module):
+    """Tokens (batch, time) → (batch, time, width): the first piece. context None: positions are not learned here."""
+
+    def __init__(self, vocabulary: int, context: int | None, width: int, dropout: float):
+        super().__init__()
+        self.token = nn.Embedding(vocabulary, width)
+        self.position = None if context is None else nn.Embedding(context, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Look up tokens and, where they are learned, positions."""
+        x: Tensor = self.token(tokens)
+        if self.position is not None:
+            x = x + self.position(torch.arange(tokens.shape[1], device=tokens.device))
+        embedded: Tensor = self.dropout(x)
+        return embedded
+
+
+class Readout(nn.Module):
+    """(batch, time, width) → logits (batch, time, vocabulary): the last piece."""
+
+    def __init__(self, width: int, vocabulary: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, vocabulary, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise and compare with each token's vector."""
+        logits: Tensor = self.head(self.norm(x))
+        return logits
+
+
 class GPT(nn.Module):
     """Tokens (batch, time) → logits of the next token (batch, time, vocabulary).
 
-    The output matrix is the token embedding (tied): it is counted once, and both uses are in the root module, outside
-    the blocks. Weights are drawn from N(0, σ) with σ = 0.02 as published from a width of 768 on and
+    The output matrix is the token embedding (tied): it is counted once, and both uses are outside the blocks. Weights
+    are drawn from N(0, σ) with σ = 0.02 as published from a width of 768 on and
     0.02 × √(768 ÷ width) below it; the projections into the residual stream have σ ÷ √(2 × layers). Biases are 0.
     """
 
@@ -114,13 +146,10 @@ class GPT(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.token = nn.Embedding(vocabulary, width)
-        self.position = None if rotary else nn.Embedding(context, width)
-        self.dropout = nn.Dropout(dropout)
+        self.embedding = Embedding(vocabulary, None if rotary else context, width, dropout)
         self.blocks = nn.ModuleList(Block(width, heads, rotary, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, vocabulary, bias=False)
-        self.head.weight = self.token.weight
+        self.readout = Readout(width, vocabulary)
+        self.readout.head.weight = self.embedding.token.weight
         deviation = 0.02 * max(1.0, math.sqrt(768 / width))
         for name, parameter in self.named_parameters():
             if parameter.ndim > 1:
@@ -129,13 +158,13 @@ class GPT(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
+    def pieces(self) -> list[nn.Module]:
+        """Modules that make the whole forward pass when called one after another."""
+        return [self.embedding, *self.blocks, self.readout]
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits of the next token at each position."""
-        x = self.token(tokens)
-        if self.position is not None:
-            x = x + self.position(torch.arange(tokens.shape[1], device=tokens.device))
-        x = self.dropout(x)
-        for block in self.blocks:
-            x = block(x)
-        logits: Tensor = self.head(self.norm(x))
-        return logits
+        x = tokens
+        for piece in self.pieces():
+            x = piece(x)
+        return x

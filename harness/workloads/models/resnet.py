@@ -45,6 +45,19 @@ class Block(nn.Module):
         return F.relu(self.branch(x) + self.shortcut(x))
 
 
+class Classifier(nn.Module):
+    """(batch, width, h, w) → logits (batch, classes) of the mean over the picture: the last piece."""
+
+    def __init__(self, width: int, classes: int):
+        super().__init__()
+        self.linear = nn.Linear(width, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Average, then one linear layer."""
+        logits: Tensor = self.linear(torch.mean(features, dim=(2, 3)))
+        return logits
+
+
 class ResNet(nn.Module):
     """Pictures (batch, channels, h, w) → logits (batch, classes).
 
@@ -75,13 +88,18 @@ class ResNet(nn.Module):
                 blocks.append(Block(width, outputs, 2 if stage > 0 and number == 0 else 1, bottleneck))
                 width = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = Classifier(width, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def pieces(self) -> list[nn.Module]:
+        """Modules that make the whole forward pass when called one after another."""
+        return [self.stem, *self.blocks, self.classifier]
+
     def forward(self, pictures: Tensor) -> Tensor:
         """Logits of the classes."""
-        features = self.blocks(self.stem(pictures))
-        logits: Tensor = self.classifier(torch.mean(features, dim=(2, 3)))
-        return logits
+        x = pictures
+        for piece in self.pieces():
+            x = piece(x)
+        return x
