@@ -68,6 +68,16 @@ class Device:
         """Return the allocator's peaks since the last reset, by metric; empty where there is no such allocator."""
         return {}
 
+    def random_state(self) -> bytes:
+        """State of the generator that models on this device draw from."""
+        import torch
+
+        return torch.get_rng_state().numpy().tobytes()
+
+    def samples(self, tensor: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        """Return the samples of these indices of a tensor in host memory, on the device."""
+        return tensor[indices]
+
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether the error says that memory ran out. On CPU PyTorch raises a plain RuntimeError for that."""
         import torch
@@ -151,6 +161,26 @@ class Accelerator(Device):
             "peak_allocated_bytes": float(torch.accelerator.max_memory_allocated(self.index)),
             "peak_reserved_bytes": float(torch.accelerator.max_memory_reserved(self.index)),
         }
+
+    def random_state(self) -> bytes:
+        """State of the device's generator."""
+        import torch
+
+        state: torch.Tensor = torch.get_device_module(self.kind).get_rng_state(self.torch_device)
+        return state.cpu().numpy().tobytes()
+
+    def samples(self, tensor: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        """Return the samples of these indices of a tensor in host memory, on the device; the host does not wait.
+
+        They are gathered in pinned memory: from pageable memory a copy waits for all work before it. PyTorch keeps the
+        pinned block until the copy is over.
+        Source: https://docs.pytorch.org/tutorials/intermediate/pinmem_nonblock.html
+        """
+        import torch
+
+        chosen = torch.empty((len(indices), *tensor.shape[1:]), dtype=tensor.dtype, pin_memory=True)
+        torch.index_select(tensor, 0, indices, out=chosen)
+        return chosen.to(self.torch_device, non_blocking=True)
 
 
 def open_device(kind: str, index: int) -> Device:

@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor
 
 from harness import monitors
 from harness.measure.applied import check, live_facts, watched_forward
+from harness.measure.dropout import Dropout, dropout_streams, without_dropout
 from harness.measure.evaluation import evaluate
 from harness.measure.job import Job, trace_path, write_result
 from harness.measure.loop import Laps, run_laps
@@ -75,8 +76,8 @@ def measure(job: Job, result: RankResult) -> None:
         training = build_training(job.trial, job.rank, job.world_size, job.local_rank)
         training.wants_grad_norm = True
         describe(training, result)
-    with session.phase(Phase.WARMUP), session.counted_as_training():
-        warmup = warm_up(session, training)
+    with session.phase(Phase.WARMUP), session.counted_as_training(), without_dropout(training) as dropout:
+        warmup = warm_up(session, training, dropout)
         result.facts["warmup"] = warmup.model_dump()
     training.wants_grad_norm = False
     keep_series(session, training, timed=False)
@@ -114,7 +115,7 @@ def describe(training: Training, result: RankResult) -> None:
     }
 
 
-def warm_up(session: Session, training: Training) -> Warmup:
+def warm_up(session: Session, training: Training, dropout: Dropout) -> Warmup:
     """Train until steady: the first step proves that what was asked is applied, the first few are for parity.
 
     Rank 0 decides for all, since ranks that disagree would wait for one another for ever.
@@ -123,19 +124,25 @@ def warm_up(session: Session, training: Training) -> Warmup:
     with watched_forward(training) as seen:
         session.laps += run_laps(training, 1)
     session.result.metrics["first_step_s"] = time.monotonic() - session.job.started
-    expected = training.expected | {"threads": session.job.threads}
+    expected = training.expected | {"threads": session.job.threads, "dropout_streams": training.place.data_ranks}
+    seen["dropout_streams"] = dropout_streams(training)
+    session.result.facts |= dropout.facts()
     session.result.applied = check(expected, live_facts(training) | seen)
     if trial.kind == "reference":
         session.laps += run_laps(training, parity_steps - 1)
         return Warmup(steps=parity_steps, steady=False, rule="reference: parity steps only")
     if trial.kind == "trace":
-        steps = parity_steps + SETTLING_STEPS
-        session.laps += run_laps(training, steps - 1)
-        return Warmup(steps=steps, steady=False, rule=f"trace: parity steps and {SETTLING_STEPS} more")
+        session.laps += run_laps(training, parity_steps - 1)
+        dropout.restore()
+        session.laps += run_laps(training, SETTLING_STEPS)
+        return Warmup(
+            steps=parity_steps + SETTLING_STEPS, steady=False, rule=f"trace: parity steps and {SETTLING_STEPS} more"
+        )
     unsettled, compiling_s = parity_steps, compilation.seconds()
     while True:
         if training.steps_done >= parity_steps:
             training.wants_grad_norm = False
+            dropout.restore()
         if compilation.seconds() != compiling_s:  # a step in which something was compiled is no sign of steadiness
             unsettled, compiling_s = max(unsettled, training.steps_done), compilation.seconds()
         fixed = trial.warmup_steps

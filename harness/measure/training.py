@@ -97,8 +97,7 @@ class Training:
 
     def fetch(self, data: Batch, indices: torch.Tensor) -> Batch:
         """The samples of these indices, on the device."""
-        target = self.device.torch_device
-        return tuple(self._prepared(tensor[indices].to(target, non_blocking=True)) for tensor in data)
+        return tuple(self._prepared(self.device.samples(tensor, indices)) for tensor in data)
 
     def _prepared(self, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.is_floating_point():

@@ -188,6 +188,12 @@ def parity_of(
     if record is None or series is None or record.status is not Status.OK:
         why = f": {record.status} {record.reason or ''}".rstrip() if record else ""
         return Parity(status="unchecked", equivalence=equivalence, reason=f"there is no reference{why}")
+    if drawn := next(
+        (rank.facts["random_numbers"] for rank in record.per_rank if "random_numbers" in rank.facts), None
+    ):
+        return Parity(status="unchecked", equivalence=equivalence, reason=f"one process is no measure: its {drawn}")
+    if "dropout" in first.facts and trial.warmup_steps:
+        steps = min(steps, trial.warmup_steps)  # dropout is back in the timed window
     return check_parity(
         columns.get("loss", [])[:steps],
         columns.get("grad_norm", [])[:steps],

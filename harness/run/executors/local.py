@@ -124,7 +124,7 @@ def execute(trial: Trial, cores: Sequence[int], traces: Path | None = None) -> E
                     ended = "timeout"
         except KeyboardInterrupt:
             ended = "interrupt"
-        killed = end(processes, stacks=ended == "timeout")
+        killed = end(processes, stacks=ended != "interrupt")
         ranks = [_left_behind(folder, rank, process, process in killed) for rank, process in enumerate(processes)]
         artifacts = _kept(trial, folder, traces) if traces is not None else {}
         shutil.rmtree(folder, ignore_errors=True)
