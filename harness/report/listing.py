@@ -33,7 +33,9 @@ KINDS: dict[str, Registry[Any]] = {
     "monitors": monitors.registry,
 }
 
+_OPTIONAL = [entry.name for entry in optimizers.registry.entries() if optimizers.PACKAGE in entry.facts.requires]
 FEATURES = {
+    "pytorch_optimizer": (f"optimizers {', '.join(_OPTIONAL)}", optimizers.INSTALL),
     "pyarrow": ("step series as parquet (else npz)", "pip install 'dynamometer[parquet]'"),
     "pytest_benchmark": ("make bench-self", "pip install 'dynamometer[dev]'"),
     "horovod": ("strategy horovod", "make horovod"),
@@ -61,6 +63,8 @@ def _facts(entry: Entry[Any]) -> Row:
     facts = entry.facts
     if hasattr(facts, "sizes"):
         return {"sizes": ", ".join(facts.sizes), "metric": facts.metric, "target": facts.target}
+    if hasattr(facts, "weight_decay"):
+        return {"weight decay": facts.weight_decay, "needs": ", ".join(facts.requires)}
     return {"equivalence": facts.equivalence} if hasattr(facts, "equivalence") else {}
 
 
