@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor
 from harness import monitors
 from harness.measure.applied import check, live_facts, watched_forward
 from harness.measure.evaluation import evaluate
+from harness.measure.fit import fit
 from harness.measure.job import Job, write_result
 from harness.measure.loop import Laps, run_laps
 from harness.measure.parity import loosest
@@ -70,6 +71,10 @@ def measure(job: Job, result: RankResult) -> None:
         training = build_training(job.trial, job.rank, job.world_size, job.local_rank)
         training.wants_grad_norm = True
         describe(training, result)
+    if job.trial.kind == "fit":
+        fit(session, training)
+        result.phase = Phase.DONE
+        return
     with session.phase(Phase.WARMUP), session.counted_as_training():
         warmup = warm_up(session, training)
         result.facts["warmup"] = warmup.model_dump()
@@ -77,6 +82,7 @@ def measure(job: Job, result: RankResult) -> None:
     keep_series(session, training, timed=False)
     if job.trial.kind == "measure":
         window(session, training)
+        training.device.lift_memory_limit()  # what monitors do beside training is not the trial's
         with session.phase(Phase.EXTRA):
             extras(session, training)
     result.metrics["harness_cpu_s"] = time.process_time() - session.training_cpu_s

@@ -9,7 +9,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.run.cells import REGISTRIES, Cell, Sources, cells_of, fill, keys_of, matches, obstacle, sourced_cells
+from harness.run.cells import (
+    REGISTRIES,
+    Cell,
+    Sources,
+    cells_of,
+    fill,
+    keys_of,
+    least_micro_batch,
+    matches,
+    obstacle,
+    sourced_cells,
+)
 from harness.run.locate import Path, dotted, line_at
 from harness.schema.errors import Problem, UnknownName, nearest
 from harness.schema.suite import Choice, Suite
@@ -202,7 +213,7 @@ def _obstacle(cell: Cell, sources: Sources, reading: Reading) -> Problem | None:
 
 
 def _indivisible(cell: Cell) -> str | None:
-    if cell.global_batch % cell.micro_batch == 0:
+    if cell.global_batch % least_micro_batch(cell) == 0:
         return None
     return f"micro_batch {cell.micro_batch} does not divide global_batch {cell.global_batch}"
 

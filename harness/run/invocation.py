@@ -17,9 +17,10 @@ from harness.machine.inventory import Inventory
 from harness.run.conduct import Conductor, Event, Kept
 from harness.run.executors import local
 from harness.run.plan import Plan, make_plan
+from harness.run.search import Search
 from harness.run.spec import load_suite, parse_where, with_overrides
 from harness.run.store import RunFolder
-from harness.run.stored import stored_ok
+from harness.run.stored import stored_ok, stored_searches
 from harness.schema.errors import HarnessError
 from harness.schema.record import Record, RunInfo
 from harness.schema.registry import load_plugin
@@ -88,7 +89,8 @@ def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> O
     )
     folder = RunFolder.create(asked.results, info)
     kept = stored_ok(asked.results, inventory.machine_key) if asked.resume else {}
-    return Outcome(folder.folder, _conducted(folder, inventory, plan, observe, kept))
+    searches = stored_searches(asked.results, inventory.machine_key) if asked.resume else {}
+    return Outcome(folder.folder, _conducted(folder, inventory, plan, observe, kept, searches))
 
 
 def carry_out_one(
@@ -112,16 +114,26 @@ def carry_out_one(
         observe(event)
 
     alone = Plan(trials=[trial], unsupported=[], group_keys=info.group_keys, compared_keys=info.compared_keys)
-    finished = _conducted(folder, inventory, alone, watch, {})
+    known = Search(tuple(record.search), trial.micro_batch)
+    finished = _conducted(folder, inventory, alone, watch, {}, {trial.cell: known} if trial.searched else {})
     if not finished or not latest:
         raise HarnessError(f"trial {trial.id} was interrupted; what there is stands in {folder.folder}")
     return latest[-1], folder
 
 
 def _conducted(
-    folder: RunFolder, inventory: Inventory, plan: Plan, observe: Callable[[Event], None], kept: Kept
+    folder: RunFolder,
+    inventory: Inventory,
+    plan: Plan,
+    observe: Callable[[Event], None],
+    kept: Kept,
+    searches: dict[str, Search],
 ) -> bool:
-    conductor = Conductor(inventory, folder, lambda trial: local.execute(trial, inventory.cores), observe, kept)
+
+    def execute(trial: Trial) -> local.Execution:
+        return local.execute(trial, inventory.cores)
+
+    conductor = Conductor(inventory, folder, execute, observe, kept, searches)
     finished = False
     try:
         with _terminated_is_interrupted():

@@ -22,6 +22,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from harness.schema.memory_size import MemorySize, memory_bytes
+
 Scalar: TypeAlias = bool | int | float | str | None
 
 
@@ -128,6 +130,7 @@ CLIP_OFF = math.ldexp(1.0, 100)
 """A clip no gradient reaches: TOML's inf is refused in records (JSON has none), so `"off"` is stored as this."""
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "xpu", "mps"]
+MicroBatch: TypeAlias = PositiveInt | Literal["max"]
 
 
 class Settings(Model):
@@ -147,8 +150,8 @@ class Settings(Model):
     """optimizer, schedule, regularization; what is left out is the workload's default"""
     global_batch: PositiveInt | None = None
     """samples per optimizer step, all ranks together"""
-    micro_batch: PositiveInt | None = None
-    """samples per device and forward; accumulation is derived"""
+    micro_batch: MicroBatch | None = None
+    """samples per device and forward; accumulation is derived; "max": the largest that fits, found by trying"""
     steps: PositiveInt | None = None
     """timed optimizer steps (default 30)"""
     warmup_steps: Annotated[int, Field(ge=1)] | None = None
@@ -174,7 +177,7 @@ class Grid(Model):
     techniques: list[Choices] | None = None
     recipe: list[Recipe] | None = None
     global_batch: list[PositiveInt] | None = None
-    micro_batch: list[PositiveInt] | None = None
+    micro_batch: list[MicroBatch] | None = None
     steps: list[PositiveInt] | None = None
     warmup_steps: list[Annotated[int, Field(ge=1)]] | None = None
     eval_every: list[Annotated[int, Field(ge=0)]] | None = None
@@ -195,6 +198,13 @@ class Budget(Model):
     """on CPU, cells may ask for more devices than there are cores: it shows that they work, not how fast they are"""
     parity_steps: Annotated[int, Field(ge=1, le=100)] = 5
     """first steps of each trial whose loss and gradient norm are compared with one process in fp32"""
+    memory_limit: MemorySize | None = None
+    """per device, such as "512MiB": trials run as if it had no more, so that one can see what fits"""
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """The limit in bytes; None: as much as there is."""
+        return None if self.memory_limit is None else memory_bytes(self.memory_limit)
 
 
 class Suite(Model):
