@@ -1,4 +1,4 @@
-"""Initial weights of a model that was built without memory (meta device) and divided: rank 0 sends them."""
+"""Initial weights of a model that was built without memory (meta device) and divided: rank 0 has and sends them."""
 
 from __future__ import annotations
 

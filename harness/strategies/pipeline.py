@@ -38,6 +38,7 @@ def _all_ranks(devices: int, **_options: object) -> int:
     processes="per_device",
     min_devices=2,
     equivalence="reordered",
+    updates="some",
     model_ranks=_all_ranks,
     whole_step=True,
     impossible=_impossible,
