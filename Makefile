@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN_ARGS ?=
+HOROVOD_VERSION ?= 0.28.1
+HOROVOD_JOBS ?= $(shell nproc)
+WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dynamometer/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help venv bench test lint format bench-self report example schema clean
+.PHONY: help venv bench test lint format horovod bench-self report example schema clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +40,26 @@ lint: venv ## ruff and mypy only
 format: venv ## let ruff format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Horovod's CMake removes -std from CXXFLAGS and asks for C++14 last; torch's headers need C++17: a compiler front adds it
+# after everything. No pip cache: pip would take a wheel that was built against another torch.
+horovod: venv ## build Horovod for this torch (5 to 15 minutes, once) and install it
+	@set -e; \
+	built_for=$$($(BIN)/python -c 'import platform, sys, torch; print(f"torch{torch.__version__}-{sys.implementation.cache_tag}-{platform.machine()}")'); \
+	kept="$(WHEELS)/$$built_for-$(or $(HOROVOD_GPU_OPERATIONS),gloo)"; \
+	if ! ls "$$kept"/horovod-$(HOROVOD_VERSION)-*.whl >/dev/null 2>&1; then \
+	  for tool in cmake g++; do command -v $$tool >/dev/null || { echo "make horovod needs $$tool: apt-get install cmake g++"; exit 1; }; done; \
+	  echo "building Horovod $(HOROVOD_VERSION) for $$built_for: 5 to 15 minutes, then kept in $$kept"; \
+	  work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	  printf '#!/bin/sh\nexec g++ "$$@" -std=c++17\n' > "$$work/cxx17"; chmod +x "$$work/cxx17"; \
+	  $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel packaging cloudpickle psutil pyyaml cffi; \
+	  HOROVOD_WITH_PYTORCH=1 HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_WITHOUT_MPI=1 HOROVOD_WITH_GLOO=1 \
+	    HOROVOD_CPU_OPERATIONS=GLOO MAKEFLAGS=-j$(HOROVOD_JOBS) CXX="$$work/cxx17" \
+	    $(BIN)/pip wheel --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation -w "$$work/wheel" horovod==$(HOROVOD_VERSION); \
+	  mkdir -p "$$kept"; mv "$$work"/wheel/horovod-*.whl "$$kept"; \
+	fi; \
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt "$$kept"/horovod-$(HOROVOD_VERSION)-*.whl; \
+	echo "installed $$(ls "$$kept"/horovod-$(HOROVOD_VERSION)-*.whl)"
 
 bench-self: venv ## measure the harness itself: fidelity, cost of a trial, truth of the rate
 	$(BIN)/pytest benchmarks --timeout 1800 $(TEST_ARGS)

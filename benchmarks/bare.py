@@ -15,24 +15,34 @@ import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
+from harness.schema.suite import Choice
 from harness.schema.trial import Trial
 from harness.workloads import Workload
 from harness.workloads.order import micro_batches, sample_indices
 
 
-def wrap(model: nn.Module, strategy: str, world_size: int, blocks: tuple[type[nn.Module], ...]) -> nn.Module:
+def wrap(model: nn.Module, strategy: Choice, world_size: int, blocks: tuple[type[nn.Module], ...]) -> nn.Module:
     """The strategy, from PyTorch's documentation."""
-    if strategy == "ddp":
+    if strategy.name in ("ddp", "zero1"):
         return DistributedDataParallel(model)
-    if strategy == "fsdp":
+    if strategy.name == "fsdp":
         mesh = init_device_mesh("cpu", (world_size,))
         for module in reversed(list(model.modules())):
             if isinstance(module, blocks):
-                fully_shard(module, mesh=mesh)
-        fully_shard(model, mesh=mesh)
+                fully_shard(module, mesh=mesh, **strategy.options)
+        fully_shard(model, mesh=mesh, **strategy.options)
     return model
+
+
+def adamw(model: nn.Module, strategy: Choice, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW, its state divided among the ranks for zero1."""
+    parameters = groups(model, weight_decay)
+    if strategy.name == "zero1":
+        return ZeroRedundancyOptimizer(parameters, optimizer_class=torch.optim.AdamW, lr=lr)  # type: ignore[arg-type]
+    return torch.optim.AdamW(parameters, lr=lr)
 
 
 def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -54,10 +64,10 @@ def timed(step: Callable[[], None], count: int) -> list[float]:
 def bare_stepper(trial: Trial, workload: Workload, rank: int, world_size: int) -> Callable[[], None]:
     """Return a function that trains one optimizer step."""
     torch.manual_seed(trial.seed)
-    model = wrap(workload.build(), trial.strategy.name, world_size, workload.blocks)
+    model = wrap(workload.build(), trial.strategy, world_size, workload.blocks)
     recipe = trial.recipe
     assert recipe.lr is not None
-    optimizer = torch.optim.AdamW(groups(model, recipe.weight_decay or 0.0), lr=recipe.lr)
+    optimizer = adamw(model, trial.strategy, recipe.lr, recipe.weight_decay or 0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     samples, step = workload.train[0].shape[0], 0
 

@@ -10,16 +10,16 @@ from harness.run.merge import merge
 from harness.schema.record import Record
 from harness.schema.suite import Choice
 from harness.schema.trial import Trial
+from harness.strategies import registry as strategies
 from harness.workloads import registry
 
 CORES = sorted(os.sched_getaffinity(0))
-RANKS = {"single": 1, "ddp": 2, "fsdp": 2}
 
 
-def planned(workload: str, strategy: str, /, **changes: Any) -> Trial:
+def planned(workload: str, strategy: str | dict[str, Any], /, **changes: Any) -> Trial:
     """A trial of a workload's nano size with its default recipe and batch, constant learning rate."""
     facts = registry[workload].facts
-    ranks = RANKS[strategy]
+    ranks = 2 if strategies[Choice.model_validate(strategy).name].facts.processes == "per_device" else 1
     asked: dict[str, Any] = {
         "workload": workload,
         "size": "nano",

@@ -46,7 +46,7 @@ def make_trial(strategy: Any = "single", ranks: int = 1, **changes: Any) -> Tria
         "devices": ranks,
         "processes": ranks,
         "device_slots": min(2, len(os.sched_getaffinity(0))) if ranks == 1 else ranks,
-        "plugins": plugins("tiny", "faults"),
+        "plugins": plugins("tiny", "faults", "no_ops"),
         "seed": 0,
         "repeat": 0,
         "timeout_s": 120.0,

@@ -246,6 +246,57 @@ def run_info(planned: int, **changes: Any) -> RunInfo:
     return RunInfo(**(content | changes))
 
 
+SCALING: dict[tuple[str, int], float] = {
+    ("single", 1): 1.0, ("ddp", 2): 1.8, ("ddp", 4): 3.0, ("fsdp", 2): 1.5, ("fsdp", 4): 2.0,
+}  # fmt: skip
+"""strategy and devices → true strong speed-up; each weak one is a tenth of the ideal nearer to it"""
+
+
+def scaling_run(
+    rounds: int = 3,
+    break_: Callable[[Record], Record] = lambda record: record,
+    workloads: Sequence[str] = ("gpt",),
+    noise: float = 0.0,
+) -> StoredRun:
+    """Strong scaling at 64 samples a step and weak scaling at 16 a device, on 1, 2 and 4 devices, with drift that a
+    round shares.
+    """
+    shape = Shape(workloads=workloads, precisions={"fp32": 1.0}, rounds=rounds, series=False)
+    rng = np.random.default_rng(shape.seed)
+    records: list[Record] = []
+    for repeat in range(rounds):
+        drift = math.exp(rng.normal(0, 0.1))
+        for workload in workloads:
+            for per_device in (None, 16):
+                for (strategy, devices), speed_up in SCALING.items():
+                    changes = {"devices": devices, "processes": devices, "device_slots": 4, "devices_asked": devices,
+                               "global_batch": 64 if per_device is None else per_device * devices,
+                               "batch_per_device": per_device, "accumulation": 1}  # fmt: skip
+                    trial = trial_of(shape, workload, strategy, "fp32", repeat, **changes)
+                    facts = WORKLOADS[workload]
+                    reached = speed_up if per_device is None or devices == 1 else speed_up + 0.1 * devices
+                    step_s = facts["step"] * trial.global_batch / 16 / reached * drift * math.exp(rng.normal(0, noise))
+                    records.append(break_(_ok(shape, facts, trial, step_s, rng)))
+    compared = {"strategy": "single", "devices": 1}
+    info = run_info(len(records), baseline=compared, compared_keys=["strategy", "devices"])
+    return StoredRun(Path("results/runs/scaling"), info, records, [], {}, [])
+
+
+def compiled_run(rounds: int = 3, speed: float = 1.25, alone: bool = False) -> StoredRun:
+    """single and ddp, plain and compiled in 12 s to steps so many times as fast; alone: only the compiled cells."""
+    plain = synthetic_run(Shape(workloads=("gpt",), truth={"single": 1.0, "ddp": 1.6}, precisions={"fp32": 1.0},
+                                rounds=rounds, noise=0.0))  # fmt: skip
+    records = []
+    for record in plain.records:
+        trial = record.trial.model_copy(update={"techniques": (choice("compile"),)})
+        step_s = record.metrics["step_s"] / speed
+        metrics = record.metrics | {"step_s": step_s, "samples_per_s": 16 / step_s * 0.985, "compile_s": 12.0}
+        records += [*([] if alone else [record]), record.model_copy(update={"trial": trial, "metrics": metrics})]
+    info = run_info(len(records), baseline={"strategy": "single", "techniques": []},
+                    compared_keys=["strategy", "techniques"])  # fmt: skip
+    return replace(plain, info=info, records=records)
+
+
 def failed(record: Record, status: Status, phase: Phase, reason: str, **more: Any) -> Record:
     """The record as it would be had the trial ended so: what is not known then is not there."""
     kept = {"metrics": {}, "evaluations": [], "parity": None, "per_rank": record.per_rank}

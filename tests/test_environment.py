@@ -209,7 +209,7 @@ def test_precisions_are_emulated_without_their_instructions() -> None:
         "fp16": "emulated: this CPU has none of avx512_fp16, amx_fp16"
     }
     assert slow_precisions("x86_64", {"amx_bf16", "amx_fp16"}) == {}
-    assert set(slow_precisions("x86_64", set())) == {"fp16", "bf16"}
+    assert set(slow_precisions("x86_64", set())) == {"fp16", "bf16", "bf16_weights"}
     assert slow_precisions("aarch64", set()) == {}
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from harness.machine.device import Device, open_device
 from harness.measure.applied import NotApplied, check, compare, live_facts, watched_forward
 from harness.measure.evaluation import evaluate
-from harness.measure.session import skipped
+from harness.measure.session import overflow_steps
 from harness.measure.steady import BLOCK, WARMUP_MAX, warmup_state
 from harness.measure.training import Training, build_training
 from harness.run.executors.local import jobs
@@ -141,8 +141,8 @@ def test_running_averages_alone_would_judge_the_same_weights_differently() -> No
 
 
 def test_steps_after_which_the_scale_fell_were_skipped() -> None:
-    assert skipped(8.0, [4.0, 4.0, 2.0, 4.0]) == 2
-    assert skipped(8.0, [8.0, 16.0]) == 0
+    assert overflow_steps(8.0, [4.0, 4.0, 2.0, 4.0]) == [1, 3]
+    assert overflow_steps(8.0, [8.0, 16.0]) == []
 
 
 # devices and cores

@@ -151,8 +151,10 @@ RESET = "RuntimeError: Connection reset by peer"
 NCCL = "DistBackendError: NCCL error in ProcessGroupNCCL.cpp:1234, remote process exited"
 WAITED = "RuntimeError: Timed out waiting 5000ms for recv operation to complete"
 
+HOROVOD = "HorovodInternalError: Horovod has been shut down. This was caused by an exception on one of the ranks"
 
-@pytest.mark.parametrize("peer", [COMMUNICATION, RESET, NCCL, WAITED])
+
+@pytest.mark.parametrize("peer", [COMMUNICATION, RESET, NCCL, WAITED, HOROVOD])
 def test_the_rank_that_died_is_named_not_its_peer_with_an_error_of_communication(peer: str) -> None:
     for victim in (0, 1):
         other = a_rank(1 - victim, error=peer, exit_code=1, phase=Phase.TIMED)

@@ -20,6 +20,7 @@ from harness.report.text import clip, tail, visible
 from harness.run.stored import StoredRun
 from harness.schema.errors import StoreError
 from harness.schema.metrics import METRICS
+from harness.schema.record import Phase, Status
 from tests import synthetic_run as made
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
@@ -89,6 +90,16 @@ CASES: dict[str, Callable[[], StoredRun]] = {
     "no series": made.without_series,
     "holes": made.with_holes,
     "many groups": lambda: made.many_groups(6),
+    "scaling": made.scaling_run,
+    "scaling, one round, no baseline": lambda: made.scaling_run(
+        1,
+        lambda record: (
+            made.failed(record, Status.CRASHED, Phase.WRAP, "no ring")
+            if record.trial.strategy.name == "single"
+            else record
+        ),
+    ),
+    "compiled": made.compiled_run,
 }
 
 
@@ -211,11 +222,52 @@ def test_pictures_have_names_summaries_and_values(broken: str) -> None:
     page = Page(broken)
     ids = {attributes.get("id") for _tag, attributes in page.elements}
     svgs = page.all("svg")
-    assert len(svgs) == 2 * 8 * 2, "two groups, eight figures, two layouts"
+    assert len(svgs) == 2 * 9 * 2, "two groups, nine figures, two layouts"
     for svg in svgs:
         assert svg["role"] == "img"
         assert {svg["aria-labelledby"], svg["aria-describedby"]} <= ids
     assert "ddp fp32: 1.63× [1.60, 1.67], 3\u00a0rounds, faster" in page.text("title")
+
+
+def test_the_waterfall_says_in_words_where_the_time_went(broken: str) -> None:
+    text = Page(broken).text("p").replace("\u00a0", " ")
+    assert re.search(r"ddp fp32 25\.\d ms \(−16\.\d ms\): waiting for data −[^;]*, forward −[^;]*, backward −", text)
+    assert "ddp fp32 25." in re.sub("\u00a0", " ", Page(broken).text("p")), "the baseline is what it is compared with"
+
+
+def test_scaling_has_a_section_of_its_own() -> None:
+    html = build_page(made.scaling_run())
+    page = Page(html)
+    assert "How does it scale?" in page.text("h2")
+    assert (
+        "Strong scaling at 64\u00a0samples a step, 4\u00a0devices against single 1\u00a0device: ddp 3.00×"
+        in page.text("li")
+    )
+    titles = page.text("title").replace("\u00a0", " ")
+    assert "ddp weak, 4 devices: 3.40× (85 % [85, 85] of ideal)" in titles
+    for name in ("ddp strong 75\u00a0%", "ddp weak 85\u00a0%", "fsdp strong 50\u00a0%", "fsdp weak 60\u00a0%"):
+        assert html.count(f">{name}</text>") == 2, "each line is named where it ends, wide and narrow"
+    weak = html[html.index('id="r0g1"') :]
+    assert "Training loss by step" not in weak, "other batches learn other things per step"
+    assert "Training loss by step" in html
+    assert "16 samples per device, global batch 16 to 64" in page.text("p")
+    assert "How does it scale?" not in build_page(made.one_cell())
+
+
+def test_scaling_without_a_figure_says_so() -> None:
+    html = build_page(CASES["scaling, one round, no baseline"]())
+    assert "No efficiency can be drawn" in html
+    assert "no efficiency can be given, the baseline has no figure" in html
+    assert "<td>no baseline in its rounds</td>" in html
+
+
+def test_compiling_has_a_section_where_something_was_compiled() -> None:
+    page = Page(build_page(made.compiled_run()))
+    assert "When does compiling pay off?" in page.text("h2")
+    assert re.search(
+        r"single compile: 12.0 s of compiling are saved after 1,\d\d\d steps", page.text("li").replace("\u00a0", " ")
+    )
+    assert "pay off" not in build_page(made.one_cell())
 
 
 def test_all_metrics_are_in_the_glossary(broken: str) -> None:

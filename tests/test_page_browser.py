@@ -102,6 +102,34 @@ def test_quiet_accessible_and_no_wider_than_the_window(chromium: Any, smaller: P
     found.page.context.close()
 
 
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_scaling_and_compiling_too(chromium: Any, tmp_path: Path, width: int, scheme: str) -> None:
+    for name, run in (("scaling", made.scaling_run(noise=0.5)), ("compiling", made.compiled_run())):
+        path = tmp_path / f"{name}.html"
+        write_page(run, path)
+        found = opened(chromium, path, width, scheme)
+        section = found.page.locator(f"#r0-{name}")
+        assert section.is_visible()
+        options = {"resultTypes": ["violations"]}
+        violations = axe.Axe().run(found.page, context=f"#r0-{name}", options=options).response["violations"]
+        assert [(v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in violations] == []
+        assert found.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert found.complaints == []
+        outside = """svg => {
+            const inside = svg.getBoundingClientRect();
+            return [...svg.querySelectorAll('text, .m')].filter(mark => {
+                const at = mark.getBoundingClientRect();
+                const across = at.left < inside.left - 1 || at.right > inside.right + 1;
+                return across || at.top < inside.top - 1 || at.bottom > inside.bottom + 1;
+            }).map(mark => mark.textContent);
+        }"""
+        for drawn in section.locator("svg:visible").all() + found.page.locator("#r0g0-changes svg:visible").all():
+            assert drawn.evaluate(outside) == [], "all marks and texts are inside their picture"
+            drawn.evaluate("svg => svg.insertAdjacentHTML('beforeend', '<text x=-90 y=20>out</text>')")
+            assert drawn.evaluate(outside) == ["out"], "the check above would not notice it"
+        found.page.context.close()
+
+
 def test_the_checks_above_notice_what_they_look_for(chromium: Any, file: Path) -> None:
     bad = file.with_name("bad.html")
     planted = '<img src="http://127.0.0.1:9/x.png"><p class="wide-thing">w</p><script>1</script></main>'
@@ -215,7 +243,7 @@ def test_last_words_are_text(shown: Any) -> None:
 
 def test_without_javascript_everything_is_there(chromium: Any, file: Path) -> None:
     found = opened(chromium, file, java_script_enabled=False)
-    assert found.page.locator(".wide svg").count() == 16
+    assert found.page.locator(".wide svg").count() == 18
     assert found.page.locator(".wide svg").first.is_visible()
     assert found.page.locator("#r0-trials tbody tr").count() == 64
     assert found.page.locator(".chip").first.is_visible()

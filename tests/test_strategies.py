@@ -124,8 +124,13 @@ def test_overflow_is_skipped_and_counted() -> None:
     assert record.metrics["skipped_steps"] > 0
     assert record.metrics["loss_scale"] < 2.0**40
     assert series.columns["loss_scale"][0] < 2.0**40  # type: ignore[operator]
+    overflows = record.per_rank[0].facts["overflow_steps"]
+    assert overflows == list(range(1, len(overflows) + 1)), "the scale is too large from the first step on"
+    assert len(overflows) == record.metrics["skipped_steps"]
+    assert record.metrics["loss_scale"] == 2.0 ** (40 - len(overflows)), "each overflow halves the scale"
     calm, _series = execute(make_trial(precision="fp16"))
     assert calm.metrics["skipped_steps"] == 0
+    assert calm.per_rank[0].facts["overflow_steps"] == []
 
 
 def test_series_is_whole_and_in_order_when_evaluations_pause_the_window() -> None:

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from harness.run import locate
 from harness.run.spec import load_suite, with_overrides
 from harness.schema.errors import InputError
+from harness.schema.suite import Budget
 from tests.toys import toys
+
+BUDGET_KEYS = ", ".join(Budget.model_fields)
 
 pytestmark = pytest.mark.usefixtures("toys")
 __all__ = ["toys"]
@@ -75,9 +78,9 @@ def test_a_good_suite_is_read(tmp_path: Path) -> None:
     [
         # wrong keys
         ("[budget]", "[bugdet]", "suite.toml:17: bugdet: found {'repeats': 2, 'seeds': [0, 1]}, expected one of question, baseline, fixed, grid, case, exclude, include, budget (did you mean 'budget'?)"),
-        ("micro_batch = 8", "microbatch = 8", "suite.toml:8: fixed.microbatch: found 8, expected one of workload, size, strategy, precision, techniques, recipe, global_batch, micro_batch, steps, warmup_steps, eval_every, devices, device (did you mean 'micro_batch'?)"),
+        ("micro_batch = 8", "microbatch = 8", "suite.toml:8: fixed.microbatch: found 8, expected one of workload, size, strategy, precision, techniques, recipe, global_batch, batch_per_device, micro_batch, steps, warmup_steps, eval_every, devices, device (did you mean 'micro_batch'?)"),
         ("lr = 3e-3", "learning_rate = 3e-3", "suite.toml:10: fixed.recipe.learning_rate: found 0.003, expected one of optimizer, lr, schedule, weight_decay, clip"),
-        ("repeats = 2", "rounds = 2", "suite.toml:18: budget.rounds: found 2, expected one of repeats, seeds, trial_timeout_s, oversubscribe, parity_steps"),
+        ("repeats = 2", "rounds = 2", f"suite.toml:18: budget.rounds: found 2, expected one of {BUDGET_KEYS}"),
         ('question = "Which is fastest?"', "", "suite.toml:1: question: expected a value: it must be given"),
         # wrong names
         ('"ddp", {', '"dpd", {', "suite.toml:13: grid.strategy[1]: found 'dpd', expected one of ddp, dp, grid4, single (did you mean 'dp'?)"),
@@ -96,14 +99,20 @@ def test_a_good_suite_is_read(tmp_path: Path) -> None:
         ("lr = 3e-3", "lr = inf", "suite.toml:10: fixed.recipe.lr: found inf, expected a finite number"),
         ("lr = 3e-3", 'lr = "big"', "suite.toml:10: fixed.recipe.lr: found 'big', expected a valid number"),
         ("depth = 3", 'depth = "3"', "suite.toml:13: grid.strategy[2].depth: found '3', expected a valid integer"),
-        ("depth = 3", "depth = [3]", "suite.toml:13: grid.strategy[2].depth: found [3], expected a number, a text, true or false"),
+        ("depth = 3", "depth = [3]", "suite.toml:13: grid.strategy[2].depth: found [3], expected a valid integer"),
         ('"single", "ddp", {', '7, "ddp", {', "suite.toml:13: grid.strategy[0]: found 7, expected a name, or a table "
          '{ name = "…", option = … }'),
         ('precision = ["fp32", "bf16"]', 'precision = "fp32"', "suite.toml:14: grid.precision: found 'fp32', expected a list"),
         ("seeds = [0, 1]", "seeds = []", "suite.toml:19: budget.seeds: found [], expected at least 1 item"),
         ("devices = 2", 'devices = 2\ndevice = "cud"', "suite.toml:10: fixed.device: found 'cud', expected 'auto', 'cpu', 'cuda', 'xpu' or 'mps' (did you mean 'cuda'?)"),
         ("devices = 2", "devices = 2024-01-01", "suite.toml:9: fixed.devices: found '2024-01-01', expected a valid integer or 'auto'"),
+        ("[grid]", '[grid]\ndevices = "power"', "suite.toml:13: grid.devices: found 'power', expected a list or 'powers' (did you mean 'powers'?)"),
+        ("devices = 2", 'devices = "powers"', "suite.toml:9: fixed.devices: found 'powers', expected a valid integer or 'auto'; 'powers' stands in [grid]"),
         # what does not fit together
+        ("micro_batch = 8", "micro_batch = 8\nbatch_per_device = 8", "suite.toml:9: fixed.batch_per_device: found 8, expected either this or fixed.global_batch at suite.toml:7, not both"),
+        ("[budget]", "[[include]]\nbatch_per_device = 8\n[budget]", "suite.toml:18: include[0].batch_per_device: found 8, expected either this or fixed.global_batch at suite.toml:7, not both"),
+        ("[grid]", "[grid]\nbatch_per_device = [8]", "suite.toml:13: grid.batch_per_device[0]: found 8, expected either this or fixed.global_batch at suite.toml:7, not both"),
+        ("global_batch = 16", "batch_per_device = 12", "suite.toml:8: fixed.micro_batch: found 8, expected a combination that can run: micro_batch 8 × 2 devices does not divide global_batch 24"),
         ("global_batch = 16", "global_batch = 24", "suite.toml:8: fixed.micro_batch: found 8, expected a combination that can run: micro_batch 8 × 2 devices does not divide global_batch 24"),
         ("devices = 2", "devices = 1", "suite.toml:9: fixed.devices: found 1, expected a combination that can run: ddp needs at least 2 devices, there is 1"),
         ("devices = 2\n", "", ""),
@@ -185,6 +194,22 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
     path.write_bytes(GOOD.replace("micro_batch", "microbatch").replace("\n", "\r\n").encode())
     with pytest.raises(InputError, match=r"suite\.toml:8: fixed\.microbatch"):
         load_suite(path)
+
+
+def test_powers_are_checked_without_the_machine(tmp_path: Path) -> None:
+    text = GOOD.replace("devices = 2\n", "").replace("[grid]", '[grid]\ndevices = "powers"')
+    assert complaints(tmp_path, text) == []
+    assert complaints(tmp_path, text.replace("[budget]", "[[exclude]]\ndevices = 6\n[budget]")) == []
+    (never,) = complaints(
+        tmp_path, text.replace("global_batch = 16", "global_batch = 8").replace(', { name = "ddp", depth = 3 }', "")
+    )[:1]
+    assert never.startswith(
+        "suite.toml:8: fixed.micro_batch: found 8, expected a combination that can run: micro_batch 8"
+    )
+    by_cell = text.replace("[budget]", '[[case]]\ndevice = "cpu"\n[budget]')
+    assert complaints(tmp_path, by_cell) == [
+        "suite.toml:18: case[0].device: found 'cpu', expected to stand in [fixed]: grid.devices = \"powers\" counts the devices of one kind"
+    ]
 
 
 # Overrides of the command line

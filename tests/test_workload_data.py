@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.workloads.data import Arrays, cache_folder, cached, hash_arrays
+from harness.machine.cache_folder import cache_folder
+from harness.workloads.data import Arrays, cached, hash_arrays
 
 
 @pytest.fixture

@@ -138,7 +138,8 @@ def _cost(group: Group, cell: Cell, baseline: Cell) -> str:
         own, its = found.values[cell.cell], found.values[baseline.cell]
         if abs(own - its) > SAME_LEARNING * max(abs(own), abs(its)):
             return f"{memory}, held-out {found.name} {digits(own)} against {digits(its)}"
-    return memory + {"passed": ", same loss", "unchecked": ", loss unchecked"}.get(cell.parity, "")
+    same = ", same loss" if group.same_batch else ""  # else each is right for its own batch
+    return memory + {"passed": same, "unchecked": ", loss unchecked"}.get(cell.parity, "")
 
 
 def _rate(group: Group, cell: Cell) -> str:

@@ -7,6 +7,8 @@ import pandas as pd
 from harness.analyse.quantity import count, digits, listed
 from harness.analyse.ratios import ROUNDS_AT_LEAST
 from harness.analyse.study import Study
+from harness.analyse.traces import untraced
+from harness.run.utilisation import IMPOSSIBLE
 
 BUSY = 1.25
 """Load average over the cores used from which on other work must have been there: the trials alone stay below 1."""
@@ -19,8 +21,11 @@ def caveats(study: Study) -> list[str]:
         _few_rounds(study),
         _no_baseline(study),
         _unsteady(study),
+        _compiling(study),
         _busy(study),
         _shared_cores(study),
+        _above_peak(study),
+        _untraced(study),
         _elsewhere(study),
     ]
     return [*(text for text in found if text), *study.run.warnings]
@@ -55,6 +60,23 @@ def _unsteady(study: Study) -> str:
     return f"Step times were not steady when the timed window opened in {count(len(trials), 'trial')}: {names}."
 
 
+def _compiling(study: Study) -> str:
+    names: dict[str, None] = {}
+    seconds = 0.0
+    for record, label in zip(
+        study.trials["record"], study.trials["group_label"] + " " + study.trials["label"], strict=True
+    ):
+        found = [rank.facts["compile"]["in_window_s"] for rank in record.per_rank if "compile" in rank.facts]
+        if any(found):
+            names[label], seconds = None, max(seconds, *found)
+    if not names:
+        return ""
+    return (
+        f"torch.compile compiled again inside the timed window, for up to {digits(seconds)} s: step times of "
+        f"{listed(list(names), most=4)} are not those of a steady training."
+    )
+
+
 def _busy(study: Study) -> str:
     loads = pd.to_numeric(study.trials["load_start"]).dropna()
     cores = len({core for record in study.trials["record"] for rank in record.per_rank for core in rank.cores})
@@ -78,6 +100,28 @@ def _shared_cores(study: Study) -> str:
     if not shared:
         return ""
     return f"Ranks shared cores, so that their speed says nothing beyond that they run: {listed(list(shared), most=4)}."
+
+
+def _above_peak(study: Study) -> str:
+    impossible: dict[str, None] = {}
+    for record, label in zip(
+        study.trials["record"], study.trials["group_label"] + " " + study.trials["label"], strict=True
+    ):
+        if any(reason.startswith(IMPOSSIBLE) for reason in record.absent.values()):
+            impossible[label] = None
+    if not impossible:
+        return ""
+    names = listed(list(impossible), most=4)
+    return f"More was computed than the devices' peak allows, so no MFU is shown: {names} (a share above 1)."
+
+
+def _untraced(study: Study) -> str:
+    found = [
+        f"{group.label} {cell.label} ({why})"
+        for group in study.groups
+        for cell, why in untraced(study.run, group.cells)
+    ]
+    return f"There is no trace, and so no exposed communication, of {listed(found, most=4)}." if found else ""
 
 
 def _elsewhere(study: Study) -> str:

@@ -11,13 +11,16 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analyse.quantity import count
 from harness.run.stored import StoredRun
 from harness.schema.record import Record, RunInfo
 from harness.schema.suite import AXES, Choice, Recipe
 from harness.schema.trial import Trial
 
-OF_TRIAL = {"devices": "device_slots"}
+OF_TRIAL = {"devices": "cell_devices"}
 """Key of a suite → attribute of a trial, where they differ: a trial's `devices` is how many of those it uses."""
+BATCHES = ("global_batch", "batch_per_device", "micro_batch")
+"""Keys of a suite that say how many samples a step has."""
 FIXED_COLUMNS = (
     *("trial_id", "cell", "group", "group_label", "label", "main", "options", "is_baseline", "strategy"),
     *("strategy_label", "precision", "techniques", "recipe", "seed", "repeat", "status", "reason", "phase"),
@@ -66,7 +69,9 @@ def steps_frame(run: StoredRun, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def setting(trial: Trial, key: str) -> Any:
-    """What the trial has for a key of a suite."""
+    """What the trial has for a key of a suite; `max` where the micro-batch was searched for, whatever was found."""
+    if key == "micro_batch" and trial.among:
+        return "max"
     return getattr(trial, OF_TRIAL.get(key, key))
 
 
@@ -76,6 +81,10 @@ def setting_text(key: str, value: Any) -> str:
         return value.label
     if isinstance(value, (tuple, list)):
         return " + ".join(setting_text(key, part) for part in value)
+    if key in BATCHES and value is None:
+        return ""
+    if key == "devices":
+        return count(value, "device")
     return str(value) if key in ("workload", "size", "device") else f"{key} {'found' if value is None else value}"
 
 
@@ -100,7 +109,9 @@ def _groups(info: RunInfo, records: Sequence[Record]) -> dict[str, tuple[int, st
 
 
 def _texts(keys: Iterable[str], trial: Trial) -> tuple[str, ...]:
-    return tuple(setting_text(key, setting(trial, key)) for key in keys)
+    """What a group has in common. A batch given per device stands for the global one, which grows with the devices."""
+    per_device = trial.batch_per_device is not None
+    return tuple("" if per_device and key == "global_batch" else setting_text(key, setting(trial, key)) for key in keys)
 
 
 def _group_labels(keys: Sequence[str], groups: Sequence[tuple[str, ...]]) -> list[str]:
@@ -135,15 +146,38 @@ def _row(info: RunInfo, record: Record, group: tuple[int, str]) -> list[Any]:
 
 
 def cell_label(info: RunInfo, trial: Trial) -> tuple[str, str]:
-    """What tells the cell from others of its group: names (`fsdp bf16`) and options (`reshard_after_forward=false`)."""
+    """What tells the cell from others of its group: names (`fsdp bf16`) and options (`reshard_after_forward=false`).
+
+    A micro-batch that was searched for is always told (`micro_batch max → 64`): it differs between the cells.
+    """
     names: list[str] = []
-    options: list[str] = []
+    options = [setting_text("micro_batch", trial.micro_batch_text)] if trial.among else []
     for key in compared_keys(info) or ("strategy", "precision"):
         value = setting(trial, key)
+        if key == "micro_batch" and trial.among:
+            continue
+        if isinstance(value, Recipe):
+            value, numbers = _told_apart(info, value)
+            options += numbers
         choices = [value] if isinstance(value, Choice) else list(value) if isinstance(value, tuple) else []
-        names += [choice.name for choice in choices] if choices or key == "techniques" else [setting_text(key, value)]
+        names += (
+            [choice.name for choice in choices]
+            if choices or key in ("techniques", "recipe")
+            else [setting_text(key, value)]
+        )
         options += [choice.label[len(choice.name) + 1 : -1] for choice in choices if choice.options]
     return " ".join(names) or "plain", ", ".join(options)
+
+
+def _told_apart(info: RunInfo, recipe: Recipe) -> tuple[tuple[Choice, ...], list[str]]:
+    """Of a recipe what the suite gives somewhere beside `fixed`: choices, and the rest as text; all if it is open."""
+    tables = [info.suite.get("grid") or {}, *(info.suite.get("case") or []), *(info.suite.get("include") or [])]
+    given = [found for table in tables if (found := table.get("recipe"))]
+    keys = {key for found in given for part in (found if isinstance(found, list) else [found]) for key in part}
+    left = {key: value for key, value in recipe if value is not None and (key in keys or not keys)}
+    choices = tuple(value for value in left.values() if isinstance(value, Choice))
+    rest = Recipe(**{key: value for key, value in left.items() if not isinstance(value, Choice)}).label
+    return choices, [rest] if rest else []
 
 
 def is_baseline(info: RunInfo, trial: Trial) -> bool:

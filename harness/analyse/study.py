@@ -12,6 +12,7 @@ from harness.analyse.cells import SPEED, Cell, HeldOut, cells_of, held_out, pare
 from harness.analyse.frame import trials_frame
 from harness.analyse.quantity import SPACE, count
 from harness.analyse.ratios import Noise, noise_floor, ratios_frame
+from harness.analyse.traces import traces_of, with_traces
 from harness.run.stored import StoredRun
 from harness.schema.record import Record
 
@@ -33,6 +34,11 @@ class Group:
     unit: str
     held_out: HeldOut | None
     front: set[str]
+
+    @cached_property
+    def same_batch(self) -> bool:
+        """Whether all cells train on as many samples a step: else what they learn per step is not compared."""
+        return len({record.trial.global_batch for record in self.trials["record"]}) == 1
 
     @cached_property
     def ranking(self) -> list[Cell]:
@@ -95,7 +101,7 @@ def study(run: StoredRun) -> Study:
     """Compute everything from a run."""
     trials = trials_frame(run)
     ratios = ratios_frame(trials)
-    cells = cells_of(trials, ratios)
+    cells = with_traces(cells_of(trials, ratios), traces_of(run))
     groups = [_group(run, number, trials, cells) for number in dict.fromkeys(cell.group for cell in cells)]
     return Study(run, trials, ratios, groups, noise_floor(trials))
 
@@ -104,7 +110,8 @@ def _group(run: StoredRun, number: int, trials: pd.DataFrame, cells: list[Cell])
     members, own = trials[trials["group"] == number], [cell for cell in cells if cell.group == number]
     records: list[Record] = list(members["record"])
     rate, unit = rate_metric(run.info, records[0], own)
-    label, learned = str(members["group_label"].iloc[0]), held_out(run.info, members)
+    label, several = str(members["group_label"].iloc[0]), len({record.trial.global_batch for record in records}) > 1
+    learned = None if several else held_out(run.info, members)
     return Group(number, label, place_of(records), members, own, rate, unit, learned, pareto(own))
 
 

@@ -68,7 +68,7 @@ def _least(group: Group) -> Line | None:
 def _learned(group: Group) -> Line | None:
     """First to the target, of the cells all of whose rounds reached it; else the best held-out value."""
     trials = ranked(group.trials)
-    if "time_to_target_s" in trials:
+    if "time_to_target_s" in trials and group.same_batch:
         missed = set(trials.loc[trials["time_to_target_s"].isna(), "cell"])
         reached = [cell for cell in group.with_metric("time_to_target_s") if cell.cell not in missed]
         if reached:

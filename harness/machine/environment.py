@@ -21,7 +21,8 @@ from harness.machine import control_group, nvidia
 Fingerprint = dict[str, Any]
 
 LIBRARIES = ("numpy", "scipy", "pandas", "pydantic", "scikit-learn", "psutil", "nvidia-ml-py", "pyarrow", "triton")
-VARIABLES = ("NCCL_", "OMP_", "MKL_", "TORCH_", "PYTORCH_", "GLOO_", "KMP_", "CUBLAS_", "GOMP_", "CUDA_")
+ENGINES = ("horovod", "deepspeed")
+VARIABLES = ("NCCL_", "OMP_", "MKL_", "TORCH_", "PYTORCH_", "GLOO_", "KMP_", "CUBLAS_", "GOMP_", "CUDA_", "HOROVOD_")
 MOMENTARY = frozenset({"load_average", "clock_mhz", "accelerator_throttle"})
 """Read at one moment: kept to explain a number, never part of what a machine is."""
 GIB = 2**30
@@ -44,7 +45,7 @@ def fingerprint() -> Fingerprint:
         **_memory(),
         **_torch(),
         **nvidia.facts(),
-        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
+        "libraries": {name: version for name in (*LIBRARIES, *ENGINES) if (version := _version(name))},
         "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)},
         **_commit("git", Path.cwd()),
         **_commit("harness", Path(harness.__file__).parent),

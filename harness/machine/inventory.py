@@ -14,6 +14,8 @@ class Inventory(BaseModel):
     accelerator: str | None = None
     accelerator_names: list[str] = []
     accelerator_memory_bytes: list[int] = []
+    capability: tuple[int, int] | None = None
+    """compute capability of the least of NVIDIA's devices; None: there is none"""
     cores: list[int] = [0]
     slow_precisions: dict[str, str] = {}
     """precision → why it is emulated on the CPU here (slow, not wrong)"""

@@ -10,7 +10,12 @@ from harness.machine.inventory import Inventory
 
 AUTOCAST = {"bf16": "bfloat16", "fp16": "float16"}
 """Precision → torch's name of the type that it computes in."""
-INSTRUCTIONS = {"fp16": ("avx512_fp16", "amx_fp16"), "bf16": ("avx512_bf16", "amx_bf16", "avx_ne_convert")}
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "avx_ne_convert")
+INSTRUCTIONS = {
+    "fp16": ("avx512_fp16", "amx_fp16"),
+    "bf16": BF16_INSTRUCTIONS,
+    "bf16_weights": BF16_INSTRUCTIONS,
+}
 """Precision → x86 instruction sets of which one is needed to compute in it at full speed."""
 
 
@@ -26,6 +31,7 @@ def probe() -> Inventory:
         accelerator=kind,
         accelerator_names=names,
         accelerator_memory_bytes=memory,
+        capability=capability(kind),
         cores=cores(),
         slow_precisions=slow_precisions(platform.machine(), _instruction_sets(environment.get("cpu_flags", []))),
         unsupported_precisions={each: refused for each in kinds if (refused := refused_precisions(each))},
@@ -48,6 +54,15 @@ def accelerators() -> tuple[str | None, list[str], list[int]]:
     properties = [module.get_device_properties(index) for index in range(count)]
     memory = [int(each.total_memory) for each in properties if hasattr(each, "total_memory")]
     return kind, [str(getattr(each, "name", kind)) for each in properties], memory
+
+
+def capability(kind: str | None) -> tuple[int, int] | None:
+    """Compute capability of the least of NVIDIA's devices; None without one. AMD's numbers mean something else."""
+    import torch
+
+    if kind != "cuda" or torch.version.cuda is None:
+        return None
+    return min(torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count()))
 
 
 def slow_precisions(architecture: str, instruction_sets: Collection[str]) -> dict[str, str]:

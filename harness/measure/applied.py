@@ -21,6 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from harness.measure.training import Training
 from harness.schema.record import Applied
+from harness.strategies.compilation import outside
+from harness.strategies.techniques.channels_last import layout
 
 MATRIX_PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
@@ -38,13 +40,20 @@ class NotApplied(Exception):
 def watched_forward(training: Training) -> Iterator[dict[str, Any]]:
     """While this is open, forward passes write what they really do into the facts given.
 
-    compute_dtype: type of the first matrix product's result; resharded_after_forward: whether the first block's
-    parameters are divided again when the whole forward pass is over (None without sharded blocks).
+    compute_dtype: type of the first matrix product's result; output_layout: how the first picture made by a convolution
+    lies in memory; resharded_after_forward: whether the first block's parameters are divided again when the whole
+    forward pass is over (None without sharded blocks). A hook in compiled code would be compiled with it: what runs
+    there is read from its graph by the technique that compiles.
     """
     seen: dict[str, Any] = {}
+    reachable = outside(training.plain)
 
     def product(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
         seen.setdefault("compute_dtype", name_of(output.dtype))
+
+    def picture(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        if layout(output) != "either":
+            seen.setdefault("output_layout", layout(output))
 
     def whole(_module: nn.Module, _inputs: Any, _output: Any) -> None:
         inner = [module for module in training.plain.modules() if module is not training.plain]
@@ -54,8 +63,9 @@ def watched_forward(training: Training) -> Iterator[dict[str, Any]]:
 
     hooks = [training.model.register_forward_hook(whole)]
     first = next((module for module in training.plain.modules() if isinstance(module, MATRIX_PRODUCTS)), None)
-    if first is not None:
+    if first in reachable:
         hooks.append(first.register_forward_hook(product))
+    hooks += [module.register_forward_hook(picture) for module in reachable if isinstance(module, nn.Conv2d)]
     try:
         yield seen
     finally:
@@ -73,6 +83,9 @@ def live_facts(training: Training) -> dict[str, Any]:
         "world_size": dist.get_world_size() if dist.is_initialized() else 1,
         "backend": dist.get_backend() if dist.is_initialized() else "none",
         "parameter_dtype": "+".join(sorted({name_of(parameter.dtype) for parameter in parameters})),
+        "optimizer_state_dtype": state_dtype(training.optimizer),
+        "tf32_products": torch.backends.cuda.matmul.allow_tf32,
+        "tf32_convolutions": torch.backends.cudnn.allow_tf32,
         "parameter_device": "+".join(sorted({parameter.device.type for parameter in parameters})),
         "sharded": any(is_sharded(parameter) for parameter in parameters),
         "local_share": local / max(training.parameters, 1),
@@ -83,7 +96,7 @@ def live_facts(training: Training) -> dict[str, Any]:
         "fused": bool(group.get("fused")),
         "foreach": group.get("foreach"),
         "replicas": len(training.model.device_ids) if isinstance(training.model, nn.DataParallel) else 1,
-        **(training.wrapped.observed() if training.wrapped.observed else {}),
+        **{fact: found for read in training.observed for fact, found in read().items()},
         "checkpointed_blocks": training.of_whole(_checkpointed(training.plain)),
         "threads": torch.get_num_threads(),
         "cores": len(os.sched_getaffinity(0)),
@@ -92,7 +105,10 @@ def live_facts(training: Training) -> dict[str, Any]:
 
 
 def compare(expected: dict[str, Any], found: dict[str, Any]) -> list[Applied]:
-    """Every fact found, with what was asked for it; a fact asked for and not found is wrong. A pair is a range."""
+    """Every fact found, with what was asked for it; a fact asked for and not found is wrong.
+
+    A pair is a range, a list holds all that is right.
+    """
     facts = []
     for fact in sorted(expected.keys() | found.keys()):
         asked, seen = expected.get(fact), found.get(fact)
@@ -100,6 +116,9 @@ def compare(expected: dict[str, Any], found: dict[str, Any]) -> list[Applied]:
             low, high = asked
             ok = seen is not None and low <= seen <= high
             asked = f"{low:g} to {high:g}"
+        elif isinstance(asked, list):
+            ok = seen in asked
+            asked = " or ".join(map(str, asked))
         else:
             ok = asked is None or asked == seen
         facts.append(Applied(fact=fact, asked=asked, found=seen, ok=ok))
@@ -134,6 +153,13 @@ def state_share(optimizer: torch.optim.Optimizer, parameters: int) -> float | No
     ]
     per_parameter = max((len(numbers) for numbers in sizes), default=0)
     return sum(map(sum, sizes)) / (per_parameter * max(parameters, 1)) if per_parameter else None
+
+
+def state_dtype(optimizer: torch.optim.Optimizer) -> str:
+    """Types of what the optimizer keeps beside the parameters (scalars such as step counts left out), or none."""
+    states = plain_optimizer(optimizer).state.values()
+    kept = [value for state in states for value in state.values() if isinstance(value, torch.Tensor) and value.ndim]
+    return "+".join(sorted({name_of(tensor.dtype) for tensor in kept})) or "none"
 
 
 HOOKS = {"fp16_compress_hook": "fp16", "bf16_compress_hook": "bf16", "powerSGD_hook": "powersgd"}

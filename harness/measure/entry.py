@@ -35,6 +35,22 @@ def prepare(result_path: str, workload_json: str) -> None:
     _leave(Path(result_path), build(workload_json))
 
 
+def count_flops(result_path: str, workload_json: str) -> None:
+    """Write the FLOPs of a workload per sample, or why they cannot be counted."""
+    die_with_parent()
+    from harness.measure.flops import count
+
+    _leave(Path(result_path), count(workload_json))
+
+
+def peak(result_path: str, asked_json: str) -> None:
+    """Write the peak of what one rank computes on (schema.record.Peak)."""
+    die_with_parent()
+    from harness.measure.peak import peak as measure
+
+    _leave(Path(result_path), measure(asked_json))
+
+
 def _leave(path: Path, content: object) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content))

@@ -10,6 +10,8 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.measure.training import Training
+from harness.recipes.build import weights_to_judge
+from harness.strategies import compilation
 
 EVALUATION_BATCH = 64
 STATISTICS_BATCHES = 8
@@ -19,7 +21,9 @@ def evaluate(training: Training) -> dict[str, float]:
     """Held-out metrics by name with `eval_` before it: sum ÷ count over all held-out samples.
 
     Every rank evaluates all samples: sharded models need every rank in each forward pass, and no rank waits for
-    another's share. BatchNorm uses population statistics taken anew (see `population_statistics`).
+    another's share. Compiled code is left aside: shapes are others here, and compiling for them would take longer.
+    Judged are the weights that the optimizer is made to be judged by (see `weights_to_judge`).
+    BatchNorm uses population statistics taken anew (see `population_statistics`).
     """
     workload = training.workload
     samples = workload.held_out[0].shape[0]
@@ -27,7 +31,9 @@ def evaluate(training: Training) -> dict[str, float]:
     sums: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
     training.model.eval()
-    with torch.no_grad(), training.autocast(), population_statistics(training):
+    judged = weights_to_judge(training.optimizer)
+    aside = compilation.uncompiled()
+    with torch.no_grad(), training.autocast(), aside, judged, population_statistics(training):
         for first in range(0, samples, size):
             indices = torch.arange(first, min(first + size, samples))
             batch = training.fetch(workload.held_out, indices)

@@ -32,10 +32,21 @@ class Job(BaseModel):
         """Where the rank's result stands, during and after."""
         return result_path(Path(self.folder), self.rank)
 
+    def temporary_folder(self) -> str:
+        """Where the rank's temporary files go; removed when it ends, with the trial's folder where it is killed."""
+        folder = Path(self.folder) / f"temporary-{self.rank}"
+        folder.mkdir(exist_ok=True)
+        return str(folder)
+
 
 def result_path(folder: Path, rank: int) -> Path:
     """Where a rank's result stands."""
     return folder / f"rank-{rank}.json"
+
+
+def trace_path(folder: Path, rank: int) -> Path:
+    """Where a rank leaves its trace."""
+    return folder / f"trace-rank{rank}.json.gz"
 
 
 def write_result(path: Path, result: RankResult) -> None:

@@ -83,7 +83,11 @@ def forward_backward(training: Training, batch: Batch, share: float, mark: Calla
     with training.autocast():
         loss = training.workload.loss(training.model, batch)
     mark("forward")
-    training.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
+    scaled = training.scaler.scale(loss * share)
+    if training.wrapped.backward is not None:
+        training.wrapped.backward(scaled)
+    else:
+        scaled.backward()  # type: ignore[no-untyped-call]
     mark("backward")
     return loss.detach()
 

@@ -7,20 +7,27 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch.distributed.tensor import DTensor
 
 from harness import monitors
 from harness.measure.applied import check, live_facts, watched_forward
+from harness.measure.dropout import Dropout, dropout_streams, without_dropout
 from harness.measure.evaluation import evaluate
-from harness.measure.job import Job, write_result
+from harness.measure.fit import fit
+from harness.measure.job import Job, trace_path, write_result
 from harness.measure.loop import Laps, run_laps
 from harness.measure.parity import loosest
 from harness.measure.steady import WARMUP_MAX, warmup_state
+from harness.measure.trace import SETTLING_STEPS, trace
 from harness.measure.training import Training, build_training
 from harness.recipes.build import group_facts
+from harness.recipes.optimizers import registry as optimizers
+from harness.recipes.schedules import Adaptive
 from harness.schema.record import Evaluation, Phase, RankResult, Status, Warmup
+from harness.strategies import compilation
 from harness.strategies import registry as strategies
 from harness.strategies.precision import precisions
 from harness.strategies.techniques import techniques
@@ -70,15 +77,23 @@ def measure(job: Job, result: RankResult) -> None:
         training = build_training(job.trial, job.rank, job.world_size, job.local_rank)
         training.wants_grad_norm = True
         describe(training, result)
-    with session.phase(Phase.WARMUP), session.counted_as_training():
-        warmup = warm_up(session, training)
+    if job.trial.kind == "fit":
+        fit(session, training)
+        result.phase = Phase.DONE
+        return
+    with session.phase(Phase.WARMUP), session.counted_as_training(), without_dropout(training) as dropout:
+        warmup = warm_up(session, training, dropout)
         result.facts["warmup"] = warmup.model_dump()
     training.wants_grad_norm = False
     keep_series(session, training, timed=False)
     if job.trial.kind == "measure":
         window(session, training)
+        training.device.lift_memory_limit()  # what monitors do beside training is not the trial's
         with session.phase(Phase.EXTRA):
             extras(session, training)
+    elif job.trial.kind == "trace":
+        with session.phase(Phase.EXTRA):
+            trace(training, trace_path(Path(job.folder), job.rank), result)
     result.metrics["harness_cpu_s"] = time.process_time() - session.training_cpu_s
     result.facts["training_wall_s"] = session.training_wall_s
     result.phase = Phase.DONE
@@ -90,6 +105,9 @@ def describe(training: Training, result: RankResult) -> None:
     facts = workloads[trial.workload.name].facts
     classes = [strategies[trial.strategy.name].facts.equivalence, precisions[trial.precision.name].facts.equivalence]
     classes += [techniques[technique.name].facts.equivalence for technique in trial.techniques]
+    if loosest(*classes) != "exact":
+        assert trial.recipe.optimizer is not None
+        classes.append(optimizers[trial.recipe.optimizer.name].facts.reordered)
     result.metrics["parameters"] = float(training.parameters)
     result.facts |= {
         "unit": facts.unit,
@@ -103,7 +121,7 @@ def describe(training: Training, result: RankResult) -> None:
     }
 
 
-def warm_up(session: Session, training: Training) -> Warmup:
+def warm_up(session: Session, training: Training, dropout: Dropout) -> Warmup:
     """Train until steady: the first step proves that what was asked is applied, the first few are for parity.
 
     Rank 0 decides for all, since ranks that disagree would wait for one another for ever.
@@ -112,16 +130,29 @@ def warm_up(session: Session, training: Training) -> Warmup:
     with watched_forward(training) as seen:
         session.laps += run_laps(training, 1)
     session.result.metrics["first_step_s"] = time.monotonic() - session.job.started
-    expected = training.expected | {"threads": session.job.threads}
+    expected = training.expected | {"threads": session.job.threads, "dropout_streams": training.place.data_ranks}
+    seen["dropout_streams"] = dropout_streams(training)
+    session.result.facts |= dropout.facts()
     session.result.applied = check(expected, live_facts(training) | seen)
     if trial.kind == "reference":
         session.laps += run_laps(training, parity_steps - 1)
         return Warmup(steps=parity_steps, steady=False, rule="reference: parity steps only")
+    if trial.kind == "trace":
+        session.laps += run_laps(training, parity_steps - 1)
+        dropout.restore()
+        session.laps += run_laps(training, SETTLING_STEPS)
+        return Warmup(
+            steps=parity_steps + SETTLING_STEPS, steady=False, rule=f"trace: parity steps and {SETTLING_STEPS} more"
+        )
+    unsettled, compiling_s = parity_steps, compilation.seconds()
     while True:
         if training.steps_done >= parity_steps:
             training.wants_grad_norm = False
+            dropout.restore()
+        if compilation.seconds() != compiling_s:  # a step in which something was compiled is no sign of steadiness
+            unsettled, compiling_s = max(unsettled, training.steps_done), compilation.seconds()
         fixed = trial.warmup_steps
-        state = warmup_state(session.laps.step_s, parity_steps, fixed)
+        state = warmup_state(session.laps.step_s, unsettled, fixed)
         if training.agreed(state is not None):
             return state or Warmup(steps=training.steps_done, steady=True, rule="decided by rank 0")
         session.laps += run_laps(training, 1)
@@ -160,7 +191,9 @@ def window(session: Session, training: Training) -> None:
     if training.precision.scaling is not None:
         result.metrics["loss_scale"] = training.scales[-1]
         initial = float(training.precision.scaling["init_scale"])
-        result.metrics["skipped_steps"] = float(skipped(initial, training.scales))
+        overflows = overflow_steps(initial, training.scales)
+        result.metrics["skipped_steps"] = float(len(overflows))
+        result.facts["overflow_steps"] = overflows
 
 
 def extras(session: Session, training: Training) -> None:
@@ -189,6 +222,17 @@ def evaluate_if_due(session: Session, training: Training) -> None:
     train_s = sum(session.laps.step_s)
     found = Evaluation(step=training.steps_done, train_s=train_s, metrics=evaluate(training))
     session.result.evaluations.append(found)
+    if training.steps_done > session.trial.parity_steps:  # until then all cells train as their reference does
+        tell_schedule(training, found.metrics)
+
+
+def tell_schedule(training: Training, metrics: dict[str, float]) -> None:
+    """Show the workload's metric to a schedule that goes by it; rank 0 decides for all whether the rate falls."""
+    multiplier, facts = training.schedule.lr_lambdas[0], workloads[training.trial.workload.name].facts
+    if not isinstance(multiplier, Adaptive):
+        return
+    if training.agreed(multiplier.observe(metrics[f"eval_{facts.metric}"], facts.better)):
+        multiplier.reduce()
 
 
 def keep_series(session: Session, training: Training, timed: bool) -> None:
@@ -225,6 +269,10 @@ def _norm(norm: torch.Tensor | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def skipped(initial: float, scales: list[float]) -> int:
-    """Steps that gradient scaling left out: those after which the scale had fallen."""
-    return sum(after < before for before, after in zip([initial, *scales], scales, strict=False))
+def overflow_steps(initial: float, scales: list[float]) -> list[int]:
+    """Steps (1-based) whose gradients overflowed and whose update gradient scaling left out: the scale fell after them.
+
+    initial: the scale before the first step; scales: after each step.
+    """
+    before = [initial, *scales]
+    return [step for step, scale in enumerate(scales, start=1) if scale < before[step - 1]]

@@ -17,14 +17,15 @@ def warmup_state(step_s: Sequence[float], unsettled: int, fixed: int | None = No
     """The decision after these warm-up steps, or None: go on.
 
     step_s: seconds of each step so far; unsettled: first steps that are never looked at (they carry the checks of
-    applied facts and parity); fixed: the suite's own number of steps, if it gives one.
+    applied facts and parity, or something was compiled in them); fixed: the suite's own number of steps, if it gives
+    one.
 
         change = |median(last block) − median(block before)| ÷ median(block before) ≤ 10 %
     """
     done = len(step_s)
     if fixed is not None:
         return Warmup(steps=done, steady=True, rule="fixed by the suite") if done >= fixed else None
-    settled = step_s[unsettled:]
+    settled = step_s[min(unsettled, WARMUP_MAX - 2 * BLOCK) :]
     if len(settled) < 2 * BLOCK:
         return None
     before, last = statistics.median(settled[-2 * BLOCK : -BLOCK]), statistics.median(settled[-BLOCK:])

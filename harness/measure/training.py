@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from harness.machine.device import Device, open_device
 from harness.measure.loop import Outcome, train_step
+from harness.measure.memory_limit import limit_memory
 from harness.measure.steady import WARMUP_MAX
 from harness.recipes.build import build_optimizer, by_mesh, expected_facts
 from harness.schema.trial import Trial
@@ -26,7 +28,7 @@ from harness.workloads.order import micro_batches, sample_indices
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler
+    from torch.optim.lr_scheduler import LambdaLR
 
     from harness.workloads import Batch
 
@@ -46,7 +48,7 @@ class Training:
     wrapped: Wrapped
     precision: Precision
     optimizer: Optimizer
-    schedule: LRScheduler
+    schedule: LambdaLR
     scaler: torch.amp.GradScaler
     parameters: int
     """trainable parameters of the whole model, counted before it was wrapped"""
@@ -56,6 +58,8 @@ class Training:
     wants_grad_norm: bool = False
     inputs: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
     """what is done to each floating-point tensor of a batch on the device"""
+    observed: tuple[Callable[[], dict[str, Any]], ...] = ()
+    """facts that only precision, techniques or strategy can read from their live objects"""
 
     def __post_init__(self) -> None:
         self.model = self.wrapped.model
@@ -94,8 +98,7 @@ class Training:
 
     def fetch(self, data: Batch, indices: torch.Tensor) -> Batch:
         """The samples of these indices, on the device."""
-        target = self.device.torch_device
-        return tuple(self._prepared(tensor[indices].to(target, non_blocking=True)) for tensor in data)
+        return tuple(self._prepared(self.device.samples(tensor, indices)) for tensor in data)
 
     def _prepared(self, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.is_floating_point():
@@ -169,12 +172,13 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
         torch.manual_seed(trial.seed)
         return workload.build()
 
+    precision: Precision = precisions[trial.precision.name].function(**trial.precision.options)
     place = Place(
         device, rank, world_size, trial.devices, workload.blocks, entry.facts.model, trial.model_ranks,
-        trial.accumulation, build,
+        trial.accumulation, build, precision.autocast,
     )  # fmt: skip
+    limit_memory(trial, place)
     model, count = built(trial, place, build)
-    precision: Precision = precisions[trial.precision.name].function(**trial.precision.options)
     if precision.convert is not None:
         model = precision.convert(model, place)
     adapted = [techniques[each.name].function(model, place, **each.options) for each in trial.techniques]
@@ -189,9 +193,13 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
         expected |= facts
     changes = [precision.inputs, *(each.inputs for each in adapted)]
     held = wrapped.held or model
+    wrapped.untracked = wrapped.untracked or next((each.untracked for each in adapted if each.untracked), None)
+    own = partial(precision.observed, model) if precision.observed else None
+    readers = [own, *(each.observed for each in adapted), wrapped.observed]
     return Training(
         trial, device, place, workload, held, wrapped, precision, optimizer, schedule, scaler, count, expected,
         inputs=tuple(change for change in changes if change is not None),
+        observed=tuple(reader for reader in readers if reader is not None),
     )  # fmt: skip
 
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from datetime import timedelta
@@ -48,9 +50,18 @@ def run(job_json: str) -> None:
         explain(error, job, result)
     finally:
         write_result(job.result_path(), result)
+        end_compilers()
+        shutil.rmtree(job.temporary_folder(), ignore_errors=True)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
+
+
+def end_compilers() -> None:
+    """End the processes that torch.compile may have started: they would outlive a rank that leaves by `os._exit`."""
+    pools = sys.modules.get("torch._inductor.async_compile")
+    if pools is not None:
+        pools.shutdown_compile_workers()
 
 
 def settle(job: Job) -> None:
@@ -67,6 +78,7 @@ def settle(job: Job) -> None:
     if job.cores:
         os.sched_setaffinity(0, job.cores)
     torch.set_num_threads(job.threads)
+    tempfile.tempdir = job.temporary_folder()
     if job.loopback:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
 
@@ -95,6 +107,7 @@ def _timeout(trial: Trial) -> timedelta:
 def explain(error: BaseException, job: Job, result: RankResult) -> None:
     """Say in the result how the rank ended, as far as it knows itself."""
     device = open_device(job.trial.device, job.local_rank)
+    limited = device.lift_memory_limit()  # first of all: what follows takes memory
     result.error = f"{type(error).__name__}: {' '.join(str(error).split())}"[:2000]
     result.traceback = traceback.format_exc()[-8000:]
     traceback.print_exc()
@@ -104,7 +117,7 @@ def explain(error: BaseException, job: Job, result: RankResult) -> None:
         result.status, result.error = Status.UNSUPPORTED, str(error)
     elif isinstance(error, Diverged):
         result.status, result.error = error.status, str(error)
-    elif device.is_out_of_memory(error):
+    elif device.is_out_of_memory(error, limited):
         result.status = Status.OOM
 
 

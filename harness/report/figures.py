@@ -17,11 +17,12 @@ from harness.analyse.quantity import digits, duration, listed, rate, size
 from harness.analyse.study import Group, Study
 from harness.report.bar_charts import memory_kinds, step_parts
 from harness.report.curves import CURVES_AT_MOST, loss_by_step, loss_by_time, loss_curves
-from harness.report.look import KINDS, PARTS, Look
+from harness.report.look import CHANGES, KINDS, PARTS, Look
 from harness.report.picture import LAYOUTS, Picture
 from harness.report.row_charts import forest, held_out, rounds
 from harness.report.rows import ROWS_AT_MOST, shown_cells
 from harness.report.scatter import scatter
+from harness.report.waterfall_chart import described, step_changes
 
 GROUPS_AT_MOST = 4
 """Groups that get pictures; the tables hold all."""
@@ -73,6 +74,7 @@ class Sketch:
 def figures(study: Study, group: Group, look: Look, prefix: str) -> list[Figure]:
     """All figures of a group, in the order they are shown; none where no cell ended well.
 
+    What is learned per step is shown only where all cells have the same batch.
     prefix: makes their ids unique in the page.
     """
     if not group.ranking:
@@ -80,12 +82,13 @@ def figures(study: Study, group: Group, look: Look, prefix: str) -> list[Figure]
     sketches = [
         _forest(group, f"{prefix}-ratios"),
         _scatter(study, group, f"{prefix}-memory"),
-        _loss_by_step(study, group, f"{prefix}-steps"),
-        _loss_by_time(study, group, f"{prefix}-time"),
+        *([_loss_by_step(study, group, f"{prefix}-steps")] if group.same_batch else []),
+        *([_loss_by_time(study, group, f"{prefix}-time")] if group.same_batch else []),
         _parts(group, f"{prefix}-parts"),
+        _changes(group, f"{prefix}-changes"),
         _rounds(group, f"{prefix}-rounds"),
         _kinds(group, f"{prefix}-kinds"),
-        _held_out(group, f"{prefix}-held-out"),
+        *([_held_out(group, f"{prefix}-held-out")] if group.same_batch else []),
     ]
     return [sketch.drawn(look) for sketch in sketches]
 
@@ -155,6 +158,21 @@ def _parts(group: Group, id_: str) -> Sketch:
         [f"{cell.label}: {listed(_parts_in_words(cell))}" for cell in group.ranking],
         "The parts of a step were not timed in any cell that ended well.",
         {f"p{number}": text for number, (text, _colour) in enumerate(PARTS.values())},
+    )
+
+
+def _changes(group: Group, id_: str) -> Sketch:
+    baseline = group.baseline.label if group.baseline else "the baseline"
+    return Sketch(
+        id_,
+        "What makes a step shorter or longer",
+        f"Stairs from a step of {baseline} down to the cell's own, part by part: to the left is time saved, to the "
+        "right time spent. Communication is in the backward pass; rest: what the parts, timed in steps of their own, "
+        "do not account for.",
+        lambda picture: step_changes(group, picture),
+        described(group),
+        "It takes the parts of the baseline's step and of another cell's.",
+        {f"p{number}": text for number, (text, _colour) in enumerate(CHANGES.values())},
     )
 
 

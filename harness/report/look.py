@@ -20,6 +20,8 @@ PARTS = {
     "forward_backward_s": ("forward and backward in turn", "var(--p3)"),
     "optimizer_s": ("optimizer", "var(--p4)"),
 }
+CHANGES = PARTS | {"rest": ("rest", "var(--p5)")}
+"""Parts of the difference of two steps; rest: what no part of them accounts for."""
 KINDS = {
     "memory_parameters_bytes": ("parameters", "var(--k0)"),
     "memory_gradients_bytes": ("gradients", "var(--k1)"),

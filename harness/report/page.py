@@ -25,10 +25,13 @@ from harness.analyse.study import Group, Study, study
 from harness.analyse.tiles import Tile, tiles
 from harness.report import tables
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
+from harness.report.fit_table import fit_table
 from harness.report.look import Look, look_of
+from harness.report.sections import Section, sections
 from harness.report.text import clip, finalize, short
 from harness.run.stored import StoredRun
 from harness.schema.errors import StoreError
+from harness.schema.memory_size import memory_text
 
 POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -57,9 +60,11 @@ class RunView:
     counts: list[tuple[str, str]]
     answers: list[Answer]
     tiles: list[Tile]
+    sections: list[Section]
     groups: list[GroupView]
     failures: list[tables.Failure]
     not_run: list[tuple[str, str, list[str]]]
+    fits: tables.Table | None
     trials: tables.Table
     proofs: tables.Table
     environment: list[tuple[str, str]]
@@ -138,9 +143,11 @@ def _view(each: Study, look: Look, prefix: str) -> RunView:
         counts=counts(each),
         answers=answers(each),
         tiles=tiles(each),
+        sections=sections(each, look, prefix),
         groups=[_group_view(each, group, look, f"{prefix}g{number}") for number, group in enumerate(each.groups)],
         failures=tables.failures(each, look),
         not_run=tables.not_run(each),
+        fits=fit_table(each, look, f"{prefix}-fits"),
         trials=tables.trials_table(each, look, f"{prefix}-trials"),
         proofs=tables.proofs_table(each, look, f"{prefix}-proofs"),
         environment=tables.environment(each),
@@ -160,8 +167,10 @@ def data_line(each: Study, group: Group) -> str:
     facts = workload_facts(each.run.info, group.trials["record"].iloc[0])
     trial = group.trials["record"].iloc[0].trial
     trivial = facts.get("trivial") or {}
+    limit = trial.memory_limit_bytes
     parts = [
-        f"global batch {trial.global_batch}, {count(trial.steps, 'timed step')}, {trial.recipe.label}",
+        f"memory limited to {memory_text(limit)} per device" if limit else "",
+        f"{batch_in_words(group)}, {count(trial.steps, 'timed step')}, {trial.recipe.label}",
         f"data: {facts['source']}" if facts.get("source") else "",
         f"{facts['train_samples']:,} training and {facts['held_out_samples']:,} held-out samples"
         if "train_samples" in facts and "held_out_samples" in facts
@@ -174,6 +183,15 @@ def data_line(each: Study, group: Group) -> str:
         else "",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def batch_in_words(group: Group) -> str:
+    """`global batch 64`; `16 samples per device, global batch 16 to 64` where it grows with the devices."""
+    trials = [record.trial for record in group.trials["record"]]
+    least, most = min(trial.global_batch for trial in trials), max(trial.global_batch for trial in trials)
+    whole = f"global batch {least}" if least == most else f"global batch {least} to {most}"
+    per_device = trials[0].batch_per_device
+    return whole if per_device is None else f"{count(per_device, 'sample')} per device, {whole}"
 
 
 def machine(each: Study) -> list[str]:
@@ -220,6 +238,7 @@ def provenance(each: Study) -> list[tuple[str, str]]:
         ("started", info.started_at),
         ("ended", info.ended_at or "cut off"),
         ("took", _took(info.started_at, info.ended_at)),
+        ("traces of the profiler", _traces(each)),
         ("machine key", info.machine_key),
         ("harness", info.harness_version),
         ("CPU of the parent process", duration(info.parent_cpu_s) if info.parent_cpu_s is not None else ""),
@@ -228,7 +247,30 @@ def provenance(each: Study) -> list[tuple[str, str]]:
             duration(sum(overhead) / len(overhead)) if overhead else "",
         ),
     ]
-    return [*((key, str(value)) for key, value in rows if value), *not_measured(each)]
+    return [*((key, str(value)) for key, value in rows if value), *peaks(each), *not_measured(each)]
+
+
+def _traces(each: Study) -> str:
+    kept = [record.artifacts for record in each.run.records if record.artifacts]
+    return (
+        f"{count(len(kept), 'cell')}, in the run folder under traces/, for Perfetto or chrome://tracing" if kept else ""
+    )
+
+
+def peaks(each: Study) -> list[tuple[str, str]]:
+    """What MFU is measured against: matrix products timed on this machine, and the datasheet's figure where known."""
+    found = []
+    for peak in each.run.info.peaks:
+        where = f"{peak.name or peak.device}, {count(peak.cores, 'core')}" if peak.cores else peak.name or peak.device
+        said = [f"{_flops(peak.flops_per_s)} measured" if peak.flops_per_s else f"not measured: {peak.absent}"]
+        if peak.datasheet_flops_per_s:
+            said.append(f"{_flops(peak.datasheet_flops_per_s)} by {peak.datasheet}")
+        found.append((f"peak in {peak.precision} on {where}", ", ".join(said)))
+    return found
+
+
+def _flops(per_s: float) -> str:
+    return f"{digits(per_s / 1e12)} TFLOP/s" if per_s >= 1e12 else f"{digits(per_s / 1e9)} GFLOP/s"
 
 
 def not_measured(each: Study) -> list[tuple[str, str]]:
@@ -236,8 +278,9 @@ def not_measured(each: Study) -> list[tuple[str, str]]:
     reasons: Counter[tuple[str, str]] = Counter()
     for record in each.trials["record"]:
         absent = record.per_rank[0].facts.get("absent") if record.per_rank else None
-        if isinstance(absent, dict):
-            reasons.update((str(what), str(reason)) for what, reason in absent.items())
+        for known in (absent, record.absent):
+            if isinstance(known, dict):
+                reasons.update((str(what), str(reason)) for what, reason in known.items())
     return [(f"{what}: not measured", f"{reason} ({count(n, 'trial')})") for (what, reason), n in reasons.items()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,11 @@ class Plane:
         """Pixels of a point, from the top left of the plot."""
         across, up = (x - self.x[0]) / (self.x[1] - self.x[0]), (y - self.y[0]) / (self.y[1] - self.y[0])
         return across * self.width, (1 - up) * self.height
+
+    def at_log(self, x: float, y: float) -> tuple[float, float]:
+        """Pixels of a point where the horizontal axis is logarithmic."""
+        ends = (math.log(self.x[0]), math.log(self.x[1]))
+        return Plane(self.width, self.height, ends, self.y).at(math.log(x), y)
 
 
 @dataclass(frozen=True)

@@ -12,23 +12,13 @@ from harness.analyse.answer import ended
 from harness.analyse.cells import MEMORY, SPEED, Cell
 from harness.analyse.quantity import ABSENT, between, digits, times
 from harness.analyse.study import Group, Study
+from harness.report.columns import MIB, Column, measures
 from harness.report.look import Look
 from harness.report.text import clip, tail
 from harness.schema.metrics import METRICS, Metric
 from harness.schema.record import Parity, RankResult, Record
 
-MIB = 2**20
 FAILURES_AT_MOST = 60
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: title, unit written under it, what it means; number: figures, right-aligned and sorted as such."""
-
-    title: str
-    unit: str = ""
-    means: str = ""
-    number: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,6 +59,7 @@ def cells_table(group: Group, look: Look, id_: str) -> Table:
         Column("memory", "MiB", METRICS[MEMORY].definition),
         Column("memory", "× baseline"),
         Column("held out", held_out.name if held_out else "", f"after {held_out.step} steps" if held_out else ""),
+        *(column for column, _name, _scale in measures(group)),
         Column("rounds", "ok of all", number=False),
     )
     rows = [_cell_row(group, cell, look) for cell in group.order]
@@ -91,6 +82,7 @@ def _cell_row(group: Group, cell: Cell, look: Look) -> TableRow:
         _number(metric(MEMORY), MIB),
         _number(cell.memory, 1, _ratio),
         _number(held_out, 1, _precise),
+        *(_number(metric(name), scale) for _column, name, scale in measures(group)),
         f"{cell.ok} of {cell.rounds}",
     )
     return TableRow(texts, look.css([cell.strategy]), bad if not cell.ok else "base" if cell.is_baseline else "ok")

@@ -22,7 +22,8 @@ DECISIVE = (Status.NOT_APPLIED, Status.OOM, Status.DIVERGED, Status.UNSUPPORTED,
 
 COMMUNICATION = re.compile(
     r"connection (was )?(reset|closed|refused|aborted)|closed by peer|broken pipe|timed out (waiting|after)|"
-    r"\bgloo\b|\bnccl\b|ProcessGroup|DistBackendError|DistNetworkError|TCPStore|watchdog|rendezvous|socket",
+    r"\bgloo\b|\bnccl\b|ProcessGroup|DistBackendError|DistNetworkError|TCPStore|watchdog|rendezvous|socket|"
+    r"HorovodInternalError",
     re.IGNORECASE,
 )
 """Errors that a rank has because another one is gone."""

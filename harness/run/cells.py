@@ -44,7 +44,7 @@ class Cell(Settings):
     techniques: tuple[Choice, ...]
     recipe: Recipe
     global_batch: int
-    micro_batch: int
+    micro_batch: int | Literal["max"]
     steps: int
     devices: int | Literal["auto"]
     device: Device
@@ -110,7 +110,8 @@ def fill(cell: Settings) -> Cell:
         precision=canonical(precisions, cell.precision or Choice(name="fp32")),
         techniques=tuple(canonical(techniques, technique) for technique in cell.techniques or ()),
         recipe=_canonical_recipe((cell.recipe or Recipe()).over(facts.recipe_for(size))),
-        global_batch=cell.global_batch or facts.global_batch,
+        global_batch=_batch(cell) or facts.global_batch,
+        batch_per_device=cell.batch_per_device,
         micro_batch=cell.micro_batch or facts.micro_batch,
         steps=cell.steps or STEPS,
         warmup_steps=cell.warmup_steps,
@@ -118,6 +119,20 @@ def fill(cell: Settings) -> Cell:
         devices=cell.devices or "auto",
         device=cell.device or "auto",
     )
+
+
+def _batch(cell: Settings) -> int | None:
+    """The global batch that the cell gives; per device on `auto` devices that of one, until the plan counts them."""
+    if cell.batch_per_device is None:
+        return cell.global_batch
+    return cell.batch_per_device * (cell.devices if isinstance(cell.devices, int) else 1)
+
+
+def on_devices(cell: Cell, count: int) -> Cell:
+    """The cell on so many devices: a batch that is given per device makes the global one."""
+    if cell.batch_per_device is None:
+        return cell
+    return cell.model_copy(update={"global_batch": cell.batch_per_device * count})
 
 
 def canonical(registry: Registry[Any], choice: Choice) -> Choice:
@@ -187,10 +202,15 @@ def obstacle(cell: Cell, count: int) -> str | None:
     if count % together:
         return f"{cell.strategy.label} needs a multiple of {together} devices: {count} do not divide so"
     ranks = data_shares(cell, count)
-    if cell.global_batch % (cell.micro_batch * ranks):
+    if cell.global_batch % (least_micro_batch(cell) * ranks):
         times = f" × {ranks} devices" if ranks > 1 else ""
         return f"micro_batch {cell.micro_batch}{times} does not divide global_batch {cell.global_batch}"
     return None
+
+
+def least_micro_batch(cell: Cell) -> int:
+    """The smallest micro-batch that the cell may run with: its own, or 1 where the largest that fits is asked for."""
+    return 1 if cell.micro_batch == "max" else cell.micro_batch
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.run.cells import REGISTRIES, Cell, Sources, cells_of, fill, keys_of, matches, obstacle, sourced_cells
+from harness.run.cells import (
+    REGISTRIES,
+    Cell,
+    Sources,
+    cells_of,
+    fill,
+    keys_of,
+    least_micro_batch,
+    matches,
+    obstacle,
+    sourced_cells,
+)
 from harness.run.locate import Path, dotted, line_at
+from harness.run.powers import POWERS, assumed
+from harness.run.recipe_checks import recipe_problems
 from harness.schema.errors import Problem, UnknownName, nearest
 from harness.schema.suite import Choice, Suite
 from harness.workloads import registry as workloads
@@ -101,10 +114,15 @@ def _check_choice(path: Path, kind: str, value: Any, reading: Reading) -> Iterat
 
 def check_combinations(suite: Suite, reading: Reading) -> list[Problem]:
     """Everything in a suite of valid names that contradicts something else in it, or can never run."""
-    problems = [*_axes(suite, reading), *_workloads(suite, reading)]
+    problems = [*_axes(suite, reading), *_powers(suite, reading)]
+    suite = assumed(suite)
+    problems += [*_workloads(suite, reading), *_two_batches(suite, reading)]
     if problems:
         return problems
     problems += [*_sizes(suite, reading), *_packages(suite, reading)]
+    problems += [
+        Problem(reading.where(path), dotted(path), found, expected) for path, found, expected in recipe_problems(suite)
+    ]
     return [*problems, *_patterns(suite, reading), *never_possible(suite, reading)]
 
 
@@ -123,6 +141,25 @@ def _axes(suite: Suite, reading: Reading) -> Iterator[Problem]:
                 place = ("case", number, key)
                 other = f"{dotted(path)} at {reading.where(path)}"
                 yield Problem(reading.where(place), dotted(place), None, f"either this or {other}, not both")
+
+
+def _powers(suite: Suite, reading: Reading) -> Iterator[Problem]:
+    """Kinds of devices by cell, where the devices of one kind are to be counted."""
+    tables: list[tuple[Path, Any]] = [(("grid", "device"), suite.grid.device)]
+    tables += [(("case", number, "device"), case.device) for number, case in enumerate(suite.case)]
+    for path, device in tables if suite.grid.devices == POWERS else ():
+        if device is not None:
+            expected = f'to stand in [fixed]: grid.devices = "{POWERS}" counts the devices of one kind'
+            yield Problem(reading.where(path), dotted(path), device, expected)
+
+
+def _two_batches(suite: Suite, reading: Reading) -> Iterator[Problem]:
+    """Cells whose batch is given both in all and per device."""
+    for cell, sources in sourced_cells(suite.model_copy(update={"exclude": []})):
+        if cell.global_batch is not None and cell.batch_per_device is not None:
+            path, other = sources["batch_per_device"], sources["global_batch"]
+            expected = f"either this or {dotted(other)} at {reading.where(other)}, not both"
+            yield Problem(reading.where(path), dotted(path), cell.batch_per_device, expected)
 
 
 def _workloads(suite: Suite, reading: Reading) -> Iterator[Problem]:
@@ -202,11 +239,15 @@ def _obstacle(cell: Cell, sources: Sources, reading: Reading) -> Problem | None:
 
 
 def _indivisible(cell: Cell) -> str | None:
-    if cell.global_batch % cell.micro_batch == 0:
+    if cell.batch_per_device is not None or cell.global_batch % least_micro_batch(cell) == 0:
         return None
     return f"micro_batch {cell.micro_batch} does not divide global_batch {cell.global_batch}"
 
 
 def _suspects(reason: str) -> Iterable[str]:
     """Keys to point at, the likeliest first."""
-    return ("micro_batch", "devices", "global_batch") if "divide" in reason else ("devices", "strategy")
+    return (
+        ("micro_batch", "batch_per_device", "devices", "global_batch")
+        if "divide" in reason
+        else ("devices", "strategy")
+    )

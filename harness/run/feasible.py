@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.machine.inventory import Inventory
-from harness.run.cells import Cell, obstacle
+from harness.recipes.obstacles import recipe_obstacle
+from harness.run.cells import Cell, data_shares, least_micro_batch, obstacle
 from harness.strategies import Requirements, Setting
 from harness.strategies import registry as strategies
 from harness.strategies.precision import precisions
@@ -26,7 +27,7 @@ def why_not(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | No
     """The first reason why the cell cannot run on so many devices of that kind, or None: it can."""
     if why := inventory.unsupported_precisions.get(kind, {}).get(cell.precision.name):
         return f"{cell.precision.name} on {kind}: {why}"
-    reasons = _own_reasons(cell, setting_of(cell, kind, count))
+    reasons = _own_reasons(cell, setting_of(cell, kind, count, inventory))
     strategy = next(reasons)
     accelerator_only = kind == "cpu" and strategies[cell.strategy.name].facts.accelerator_only
     if accelerator_only:
@@ -36,7 +37,22 @@ def why_not(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | No
     return obstacle(cell, count) or strategy or next(filter(None, reasons), None)
 
 
-def setting_of(cell: Cell, kind: str, count: int) -> Setting:
+def candidates(cell: Cell, kind: str, count: int, inventory: Inventory) -> tuple[int, ...]:
+    """Micro-batches that the cell could have on so many devices: divisors of a device's samples of a step.
+
+    Where the cell names one it is not searched for: there are no candidates.
+    """
+    if cell.micro_batch != "max":
+        return ()
+    share = cell.global_batch // data_shares(cell, count)
+
+    def possible(size: int) -> bool:
+        return why_not(cell.model_copy(update={"micro_batch": size}), kind, count, inventory) is None
+
+    return tuple(size for size in range(1, share + 1) if share % size == 0 and possible(size))
+
+
+def setting_of(cell: Cell, kind: str, count: int, inventory: Inventory) -> Setting:
     """The cell as strategies, precisions and techniques are told of it."""
     facts = workloads[cell.workload.name].facts
     return Setting(
@@ -49,12 +65,13 @@ def setting_of(cell: Cell, kind: str, count: int) -> Setting:
         shape=facts.sizes.get(cell.size, {}),
         model=facts.model,
         global_batch=cell.global_batch,
-        micro_batch=cell.micro_batch,
+        micro_batch=least_micro_batch(cell),
+        capability=inventory.capability if kind == "cuda" else None,
     )
 
 
 def _own_reasons(cell: Cell, setting: Setting) -> Iterator[str | None]:
-    """What strategy, precision and techniques say themselves, in this order."""
+    """What strategy, precision, techniques and optimizer say themselves, in this order."""
     asked: list[tuple[Requirements, Mapping[str, Any]]] = [
         (strategies[cell.strategy.name].facts, cell.strategy.options),
         (precisions[cell.precision.name].facts, cell.precision.options),
@@ -62,6 +79,7 @@ def _own_reasons(cell: Cell, setting: Setting) -> Iterator[str | None]:
     ]
     for facts, options in asked:
         yield facts.against(setting, options)
+    yield recipe_obstacle(cell.recipe, setting)
 
 
 def _too_few(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | None:

@@ -17,11 +17,14 @@ from harness.machine.inventory import Inventory
 from harness.run.conduct import Conductor, Event, Kept
 from harness.run.executors import local
 from harness.run.plan import Plan, make_plan
+from harness.run.powers import on_machine
+from harness.run.search import Search
 from harness.run.spec import load_suite, parse_where, with_overrides
-from harness.run.store import RunFolder
-from harness.run.stored import stored_ok
+from harness.run.store import TRACES, RunFolder
+from harness.run.stored import stored_ok, stored_searches
+from harness.run.utilisation import wanted_peaks
 from harness.schema.errors import HarnessError
-from harness.schema.record import Record, RunInfo
+from harness.schema.record import Peak, Record, RunInfo
 from harness.schema.registry import load_plugin
 from harness.schema.suite import Suite
 from harness.schema.trial import Plugin, Trial
@@ -64,6 +67,7 @@ def ready(asked: Asked) -> Ready:
     where = parse_where(list(asked.where))
     suite = with_overrides(load_suite(asked.suite_file), repeats=asked.repeats, devices=asked.devices)
     inventory = local.probe()
+    suite = on_machine(suite, inventory, asked.devices)
     file = str(asked.suite_file)
     return Ready(suite, make_plan(suite, inventory, where=where, plugins=plugins, file=file), inventory)
 
@@ -71,6 +75,7 @@ def ready(asked: Asked) -> Ready:
 def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> Outcome:
     """Run the plan into a new run folder. Raises StoreError where the results cannot be kept, before any trial."""
     plan, inventory = ready.plan, ready.inventory
+    kept = stored_ok(asked.results, inventory.machine_key) if asked.resume else {}
     info = RunInfo(
         suite=ready.suite.model_dump(mode="json", exclude_unset=True),
         suite_file=str(asked.suite_file),
@@ -79,16 +84,17 @@ def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> O
         compared_keys=list(plan.compared_keys),
         baseline=plan.baseline,
         workloads=_prepared(plan.trials),
+        peaks=_peaks([trial for trial in plan.trials if trial.id not in kept], inventory),
         machine_key=inventory.machine_key,
         environment=inventory.environment,
-        planned=len(plan.trials) + len(plan.unsupported),
+        planned=sum(trial.kind == "measure" for trial in plan.trials) + len(plan.unsupported),
         command=asked.command,
         started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         harness_version=__version__,
     )
     folder = RunFolder.create(asked.results, info)
-    kept = stored_ok(asked.results, inventory.machine_key) if asked.resume else {}
-    return Outcome(folder.folder, _conducted(folder, inventory, plan, observe, kept))
+    searches = stored_searches(asked.results, inventory.machine_key) if asked.resume else {}
+    return Outcome(folder.folder, _conducted(folder, inventory, plan, observe, kept, searches))
 
 
 def carry_out_one(
@@ -100,7 +106,8 @@ def carry_out_one(
         if load_plugin(Path(plugin.path)) != plugin.sha256:
             raise HarnessError(f"plug-in {plugin.path} is not the file that trial {trial.id} ran with")
     inventory = local.probe()
-    update = {"planned": 1, "machine_key": inventory.machine_key, "environment": inventory.environment}
+    update: dict[str, Any] = {"planned": 1, "machine_key": inventory.machine_key, "environment": inventory.environment}
+    update |= {"workloads": info.workloads | _prepared([trial]), "peaks": _peaks([trial], inventory)}
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     update |= {"command": f"harness rerun {trial.id}", "started_at": now, "ended_at": None}
     folder = RunFolder.create(results, info.model_copy(update=update))
@@ -112,16 +119,27 @@ def carry_out_one(
         observe(event)
 
     alone = Plan(trials=[trial], unsupported=[], group_keys=info.group_keys, compared_keys=info.compared_keys)
-    finished = _conducted(folder, inventory, alone, watch, {})
+    known = Search(tuple(record.search), trial.micro_batch)
+    finished = _conducted(folder, inventory, alone, watch, {}, {trial.cell: known} if trial.searched else {})
     if not finished or not latest:
         raise HarnessError(f"trial {trial.id} was interrupted; what there is stands in {folder.folder}")
     return latest[-1], folder
 
 
 def _conducted(
-    folder: RunFolder, inventory: Inventory, plan: Plan, observe: Callable[[Event], None], kept: Kept
+    folder: RunFolder,
+    inventory: Inventory,
+    plan: Plan,
+    observe: Callable[[Event], None],
+    kept: Kept,
+    searches: dict[str, Search],
 ) -> bool:
-    conductor = Conductor(inventory, folder, lambda trial: local.execute(trial, inventory.cores), observe, kept)
+    traces = folder.folder / TRACES
+
+    def execute(trial: Trial) -> local.Execution:
+        return local.execute(trial, inventory.cores, traces if trial.kind == "trace" else None)
+
+    conductor = Conductor(inventory, folder, execute, observe, kept, searches)
     finished = False
     try:
         with _terminated_is_interrupted():
@@ -152,9 +170,20 @@ def _prepared(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
     asked = {(trial.workload.label, trial.size): trial for trial in trials}
     found = {}
     for (label, size), trial in asked.items():
-        plugins = [plugin.path for plugin in trial.plugins]
-        found[f"{label}/{size}"] = local.prepare(trial.workload.name, size, trial.workload.options, plugins)
+        name, options, plugins = trial.workload.name, trial.workload.options, [each.path for each in trial.plugins]
+        facts = local.prepare(name, size, options, plugins)
+        counted = local.count_flops(name, size, options, plugins) if "error" not in facts else {}
+        found[f"{label}/{size}"] = facts | counted
     return found
+
+
+def _peaks(trials: Sequence[Trial], inventory: Inventory) -> list[Peak]:
+    """What these trials' devices reach in matrix products, measured before the first of them."""
+    paths = list(dict.fromkeys(plugin.path for trial in trials for plugin in trial.plugins))
+    return [
+        local.measure_peak(wanted.device, inventory.cores[: wanted.cores or 0], wanted.precision, paths)
+        for wanted in wanted_peaks(trials, inventory.cores)
+    ]
 
 
 def command_line() -> str:

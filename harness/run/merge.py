@@ -14,16 +14,11 @@ from pydantic import ValidationError
 
 from harness.measure.parity import check_parity
 from harness.run.blame import Blame, Ended, blame
+from harness.run.reduction import over_ranks
 from harness.schema.metrics import metric
 from harness.schema.record import Applied, Evaluation, Parity, Phase, RankResult, Record, Status, StepSeries, Warmup
 from harness.schema.trial import Trial
 
-SUMMED = frozenset({"step_cpu_s", "window_samples", "harness_cpu_s", "energy_j", "power_w"})
-"""Metrics added up over ranks."""
-OF_RANK_0 = frozenset({"parameters", "skipped_steps", "loss_scale", "warmup_steps"})
-"""Metrics that are the same on every rank, or known to rank 0 alone; so are all `eval_` metrics."""
-METERED = frozenset({"energy_j", "power_w"})
-"""Metrics that are of each rank's devices, or of the whole machine: then one rank reads for all."""
 NEEDED = ("step_s", "window_s", "window_samples", "samples_per_s")
 """Without these a trial has nothing to show."""
 Series = dict[str, list[float | None]]
@@ -95,15 +90,17 @@ def judged(
 
 
 def _missing(trial: Trial, columns: Series, metrics: dict[str, float]) -> list[str]:
-    """Figures without which a trial that ended well is none: the timed ones, or a reference's losses."""
-    if trial.kind == "reference":
-        return [] if columns.get("loss") else ["loss"]
+    """Figures without which a trial that ended well is none: the timed ones; losses where nothing is timed; none of a
+    try of a micro-batch.
+    """
+    if trial.kind != "measure":
+        return [] if columns.get("loss") or trial.kind == "fit" else ["loss"]
     return [name for name in NEEDED if name not in metrics]
 
 
 def merged_metrics(trial: Trial, ranks: Sequence[RankResult], columns: Series, trial_s: float) -> dict[str, float]:
     """All metrics of the trial. What is not finite, or not in the dictionary of metrics, is left out."""
-    metrics = _over_ranks(trial, ranks)
+    metrics = over_ranks(trial, ranks)
     metrics |= _rates(metrics, ranks[0].facts)
     metrics |= _last_values(columns)
     metrics |= _learned(_evaluations(ranks[0]), ranks[0].facts)
@@ -114,31 +111,6 @@ def merged_metrics(trial: Trial, ranks: Sequence[RankResult], columns: Series, t
     if warmup := _warmup(ranks[0]):
         metrics["warmup_steps"] = float(warmup.steps)
     return {name: value for name, value in metrics.items() if _known(name) and math.isfinite(value)}
-
-
-def _over_ranks(trial: Trial, ranks: Sequence[RankResult]) -> dict[str, float]:
-    """Each rank metric reduced by its rule: sum, rank 0's, or the largest; bytes by kind are those of one rank."""
-    fullest = max(ranks, key=lambda rank: rank.metrics.get("peak_allocated_bytes", 0.0))
-    metrics = {}
-    for name in sorted({name for rank in ranks for name in rank.metrics}):
-        values = [rank.metrics[name] for rank in ranks if name in rank.metrics]
-        if name in OF_RANK_0 or name.startswith("eval_"):
-            values = [ranks[0].metrics[name]] if name in ranks[0].metrics else []
-        elif name in METERED and _of_machine(ranks):
-            pass  # rank 0 read what all ranks used together
-        elif len(values) < trial.processes:
-            continue  # some rank ended before it knew: a sum or a maximum over the others would be too small
-        elif name.startswith("memory_"):
-            values = [fullest.metrics[name]] if name in fullest.metrics else []
-        if values and all(math.isfinite(value) for value in values):
-            metrics[name] = math.fsum(values) if name in SUMMED else max(values)
-    return metrics
-
-
-def _of_machine(ranks: Sequence[RankResult]) -> bool:
-    """Whether energy was read of the whole machine by rank 0, and all ranks were on it."""
-    energy = ranks[0].facts.get("energy")
-    return isinstance(energy, dict) and energy.get("of") == "machine" and len({rank.host for rank in ranks}) == 1
 
 
 def _rates(metrics: dict[str, float], facts: dict[str, Any]) -> dict[str, float]:
@@ -210,14 +182,20 @@ def _at_step(name: str, values: Sequence[float | None]) -> float | None:
 def parity_of(
     trial: Trial, first: RankResult, columns: Series, reference: tuple[Record, StepSeries | None] | None
 ) -> Parity | None:
-    """The trial's first steps against the reference's; None for a reference itself."""
-    if trial.kind == "reference":
+    """The trial's first steps against the reference's; None where nothing is measured."""
+    if trial.kind != "measure":
         return None
     equivalence, steps = str(first.facts.get("equivalence", "exact")), trial.parity_steps
     record, series = reference or (None, None)
     if record is None or series is None or record.status is not Status.OK:
         why = f": {record.status} {record.reason or ''}".rstrip() if record else ""
         return Parity(status="unchecked", equivalence=equivalence, reason=f"there is no reference{why}")
+    if drawn := next(
+        (rank.facts["random_numbers"] for rank in record.per_rank if "random_numbers" in rank.facts), None
+    ):
+        return Parity(status="unchecked", equivalence=equivalence, reason=f"one process is no measure: its {drawn}")
+    if "dropout" in first.facts and trial.warmup_steps:
+        steps = min(steps, trial.warmup_steps)  # dropout is back in the timed window
     return check_parity(
         columns.get("loss", [])[:steps],
         columns.get("grad_norm", [])[:steps],

@@ -12,8 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.machine.inventory import Inventory
-from harness.run.cells import Cell, cells_of, data_shares, keys_of, matches, model_ranks, spread
-from harness.run.feasible import most_devices, why_not
+from harness.run.cells import (
+    Cell,
+    cells_of,
+    data_shares,
+    keys_of,
+    least_micro_batch,
+    matches,
+    model_ranks,
+    on_devices,
+    spread,
+)
+from harness.run.feasible import candidates, most_devices, why_not
+from harness.run.search import tries_at_most
 from harness.run.where import Where, filtered
 from harness.schema.errors import InputError, Problem
 from harness.schema.suite import Choice, Suite
@@ -48,20 +59,22 @@ def make_plan(
     plugins: Sequence[Plugin] = (),
     file: str = "suite",
 ) -> Plan:
-    """Expand the suite for this machine.
+    """Expand the suite for this machine (`powers.on_machine` comes before).
 
     where: filters of `parse_where`; plugins: files whose registrations the trials need; file: named in errors.
     Raises InputError with every problem: devices the machine does not have, a filter no cell fits.
     """
-    cells = filtered(cells_of(suite), where)
+    every = cells_of(suite)
+    cells = filtered(every, where)
     if problems := _more_than_there_is(cells, inventory, file, suite.budget.oversubscribe):
         raise InputError(problems)
     keys = keys_of(suite)
+    slots = _slots(every, inventory) if "devices" in keys.compared else {}
     possible: list[Trial] = []
     unsupported: list[tuple[Trial, str]] = []
     baseline_cells: dict[str, None] = {}
     for cell in cells:
-        trial, reason = _trial(cell, suite, inventory, tuple(plugins))
+        trial, reason = _trial(cell, suite, inventory, tuple(plugins), slots)
         if reason is None:
             possible.append(trial)
         else:
@@ -87,28 +100,54 @@ def _ordered(trials: Sequence[Trial], suite: Suite) -> list[Trial]:
             round_ = [trial.model_copy(update={"repeat": repeat, "seed": seed}) for trial in trials]
             random.Random(f"{suite_hash} {repeat} {seed}").shuffle(round_)
             ordered += round_
-    return ordered
+    return ordered + (_traces(trials, suite) if suite.budget.trace else [])
 
 
-def _trial(cell: Cell, suite: Suite, inventory: Inventory, plugins: tuple[Plugin, ...]) -> tuple[Trial, str | None]:
-    """The cell's first trial, and why it cannot run on this machine (None: it can)."""
+def _traces(trials: Sequence[Trial], suite: Suite) -> list[Trial]:
+    """One trial under the profiler per cell, when all that is timed is done."""
+    update = {"kind": "trace", "repeat": 0, "seed": suite.budget.seeds[0]}
+    return [trial.model_copy(update=update) for trial in trials]
+
+
+def _slots(cells: Sequence[Cell], inventory: Inventory) -> dict[str, int]:
+    """By kind of device: the most devices of any cell. Where numbers of devices are compared, a device must be the
+    same share of the cores for all: on four cores one device of four, and of two, is one core, not all and two.
+    """
+    most: dict[str, int] = {}
+    for cell in cells:
+        kind = inventory.kind(cell.device)
+        most[kind] = max(most.get(kind, 1), _count(cell, inventory))
+    return most
+
+
+def _trial(
+    cell: Cell, suite: Suite, inventory: Inventory, plugins: tuple[Plugin, ...], slots: Mapping[str, int]
+) -> tuple[Trial, str | None]:
+    """The cell's first trial, and why it cannot run on this machine (None: it can). slots: of `_slots`, or empty."""
     kind, count = inventory.kind(cell.device), _count(cell, inventory)
+    cell = on_devices(cell, count)
     facts = strategies[cell.strategy.name].facts
     reason = why_not(cell, kind, count, inventory)
     used = spread(cell, count)
+    among = candidates(cell, kind, count, inventory)
+    micro_batch = max(among, default=least_micro_batch(cell))
     trial = Trial(
         **{key: getattr(cell, key) for key in COPIED},
-        accumulation=max(1, cell.global_batch // (cell.micro_batch * data_shares(cell, count))),
+        micro_batch=micro_batch,
+        among=among,
+        accumulation=max(1, cell.global_batch // (micro_batch * data_shares(cell, count))),
         parity_steps=suite.budget.parity_steps,
         device=kind,
         devices=used,
         processes=count if facts.processes == "per_device" else 1,
         model_ranks=min(count, model_ranks(cell, count)),
         shares=facts.shares(count, **cell.strategy.options) if facts.shares and kind == "cpu" else 1,
-        device_slots=count,
+        device_slots=slots.get(kind, count),
+        devices_asked=count if slots else None,
         plugins=plugins,
         seed=suite.budget.seeds[0],
         repeat=0,
+        memory_limit_bytes=suite.budget.memory_limit_bytes,
         timeout_s=suite.budget.trial_timeout_s,
     )
     return trial, reason
@@ -122,7 +161,7 @@ COPIED = (
     "techniques",
     "recipe",
     "global_batch",
-    "micro_batch",
+    "batch_per_device",
     "steps",
     "warmup_steps",
     "eval_every",
@@ -138,7 +177,7 @@ def _count(cell: Cell, inventory: Inventory) -> int:
     fitting = (
         count
         for count in range(most_devices(kind, inventory), 1, -1)
-        if cell.global_batch % (cell.micro_batch * count) == 0
+        if on_devices(cell, count).global_batch % (least_micro_batch(cell) * count) == 0
     )
     return next(fitting, 1)
 
@@ -164,7 +203,8 @@ def reference_trial(trial: Trial) -> Trial:
     """The execution that the trial's first steps are compared with: one process in fp32, nothing else changed.
 
     `steps` and `warmup_steps` stay as they are although only `parity_steps` steps are trained: the learning-rate
-    schedule is laid over them. `micro_batch` stays too: BatchNorm sees the same groups of samples.
+    schedule is laid over them. `micro_batch` stays too, also where it was found: BatchNorm sees the same groups of
+    samples. A memory limit does not: one process may need more than a device of the trial.
     """
     return trial.model_copy(
         update={
@@ -178,6 +218,11 @@ def reference_trial(trial: Trial) -> Trial:
             "processes": 1,
             "model_ranks": 1,
             "shares": 1,
+            "devices_asked": None,
+            "batch_per_device": None,
+            "among": (),
+            "searched": False,
+            "memory_limit_bytes": None,
             "repeat": 0,
         }
     )
@@ -196,8 +241,10 @@ def estimate_s(plan: Plan, past: Mapping[str, float]) -> tuple[float, str]:
     known = [past[trial.cell] for trial in plan.trials if trial.cell in past]
     otherwise = sum(known) / len(known) if known else TRIAL_S
     references = len({parity_key(trial) for trial in plan.trials})
-    seconds = sum(past.get(trial.cell, otherwise) for trial in plan.trials) + references * min(otherwise, TRIAL_S)
     cells = {trial.cell for trial in plan.trials}
+    tries = sum(tries_at_most(among) for among in {trial.cell: trial.among for trial in plan.trials}.values())
+    seconds = sum(past.get(trial.cell, otherwise) for trial in plan.trials)
+    seconds += (references + tries) * min(otherwise, TRIAL_S)
     ran = len(cells & past.keys())
     if ran == 0:
         return seconds, f"a guess of {TRIAL_S:g} s a trial: none of these cells has run here yet"

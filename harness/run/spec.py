@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from harness.run import locate
 from harness.run.checks import Reading, check_combinations, check_names, never_possible
+from harness.run.powers import POWERS
 from harness.run.where import parse_where
 from harness.schema.errors import InputError, Problem, nearest
 from harness.schema.suite import Budget, Grid, Model, Recipe, Settings, Suite
@@ -48,11 +49,12 @@ def load_suite(path: Path) -> Suite:
 def with_overrides(suite: Suite, repeats: int | None = None, devices: int | None = None) -> Suite:
     """The suite with rounds and devices of the command line, which win wherever the suite gives devices.
 
+    A suite with `devices = "powers"` keeps them: `powers.on_machine` ends them there.
     Raises InputError where a strategy of the suite can never run on so many devices.
     """
     if repeats is not None:
         suite = suite.model_copy(update={"budget": suite.budget.model_copy(update={"repeats": repeats})})
-    if devices is None:
+    if devices is None or suite.grid.devices == POWERS:
         return suite
     none = {"devices": None}
     suite = suite.model_copy(
@@ -131,11 +133,12 @@ def _expected(place: locate.Path, details: Sequence[ErrorDetails]) -> str:
         key = next((part for part in reversed(place) if isinstance(part, str)), "")
         return 'a name, or a table { name = "…", option = … }' if key in CHOICE_KEYS else "a table"
     if len(details) > 2 and details[0]["type"] == "bool_type":
-        return "a number, a text, true or false"
+        return "a number, a text, true, false or a list of these"
     if details[0]["type"] == "too_short":
         return f"at least {details[0]['ctx']['min_length']} item"
     messages = (detail["msg"].removeprefix("Input should be ") for detail in details)
-    return " or ".join(dict.fromkeys(message.replace("valid array", "list") for message in messages))
+    expected = " or ".join(dict.fromkeys(message.replace("valid array", "list") for message in messages))
+    return f"{expected}; {POWERS!r} stands in [grid]" if details[0]["input"] == POWERS else expected
 
 
 def _nearest_literal(details: Sequence[ErrorDetails]) -> str | None:

@@ -61,40 +61,17 @@ METRICS: dict[str, Metric] = _metrics(
     ),
     Metric("window_s", "s", "neither", "Wall seconds of the timed window.", "slowest rank, evaluations left out"),
     Metric("window_samples", "1", "neither", "Samples of all ranks in the timed window.", "sum over ranks"),
-    Metric(
-        "data_wait_s",
-        "s",
-        "lower",
-        "Seconds of a step spent waiting for its data.",
-        "median over the phase window; the slowest rank",
-    ),
-    Metric(
-        "forward_s",
-        "s",
-        "lower",
-        "Seconds of a step in the forward passes.",
-        "median over the phase window; the slowest rank",
-    ),
-    Metric(
-        "backward_s",
-        "s",
-        "lower",
-        "Seconds of a step in the backward passes, communication overlapped with them included.",
-        "median over the phase window; the slowest rank",
-    ),
-    Metric(
-        "forward_backward_s",
-        "s",
-        "lower",
-        "Seconds of a step in forward and backward passes, where a strategy runs them in turn or side by side.",
-        "median over the phase window; the slowest rank",
-    ),
-    Metric(
-        "optimizer_s",
-        "s",
-        "lower",
-        "Seconds of a step in clipping, the optimizer's update, the schedule and clearing gradients.",
-        "median over the phase window; the slowest rank",
+    *(
+        Metric(
+            f"{part}_s", "s", "lower", f"Seconds of a step {what}.", "median over the phase window; the slowest rank"
+        )
+        for part, what in (
+            ("data_wait", "spent waiting for its data"),
+            ("forward", "in the forward passes"),
+            ("backward", "in the backward passes, communication overlapped with them included"),
+            ("forward_backward", "in both passes, where a strategy runs them in turn or side by side"),
+            ("optimizer", "in clipping, the optimizer's update, the schedule and clearing gradients"),
+        )
     ),
     Metric(
         "peak_allocated_bytes",
@@ -138,6 +115,38 @@ METRICS: dict[str, Metric] = _metrics(
         )
     ),
     Metric(
+        "communicated_bytes",
+        "B",
+        "lower",
+        "Payload of all collectives of a step on one rank, counted in a step of its own: numel × element size of the "
+        "larger of what goes in and comes out. Not bytes on a wire: those depend on the algorithm.",
+        "rank with the most",
+        "https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md",
+    ),
+    Metric(
+        "communicated_<collective>_bytes",
+        "B",
+        "lower",
+        "The part of communicated_bytes that is of one kind of collective (all_reduce, all_gather, reduce_scatter, …).",
+        "of the same rank",
+        pattern=r"communicated_[a-z0-9_]+_bytes",
+    ),
+    Metric(
+        "comm_s",
+        "s",
+        "lower",
+        "Seconds of a step in which data travel between ranks, under the profiler, in a trial of its own.",
+        "|union of communication| in a trace of three steps ÷ 3; the slowest rank",
+        "https://docs.pytorch.org/docs/stable/profiler.html",
+    ),
+    Metric(
+        "comm_exposed_s",
+        "s",
+        "lower",
+        "The part of comm_s in which the rank computes nothing: what communication really costs.",
+        "|union of communication − union of computation| in a trace of three steps ÷ 3; the slowest rank",
+    ),
+    Metric(
         "energy_j",
         "J",
         "lower",
@@ -160,6 +169,32 @@ METRICS: dict[str, Metric] = _metrics(
         "lower",
         "Energy of all devices per sample trained in the timed window.",
         "energy_j ÷ window_samples",
+    ),
+    Metric(
+        "model_flops",
+        "FLOP",
+        "neither",
+        "Floating-point operations that a step of the unwrapped model needs: matrix products and convolutions of "
+        "forward and backward. What a technique computes again is not in it; a causal mask is not taken off.",
+        "flops_per_sample × global_batch",
+        "https://github.com/pytorch/pytorch/blob/main/torch/utils/flop_counter.py",
+    ),
+    Metric(
+        "mfu",
+        "1",
+        "higher",
+        "Model FLOPs utilisation: share of what the devices could compute by their datasheet, dense, in the precision "
+        "used. Absent for devices whose datasheet the harness does not hold, CPUs among them.",
+        "model_flops ÷ (step_s × devices used × datasheet peak)",
+        "https://arxiv.org/abs/2204.02311",
+    ),
+    Metric(
+        "mfu_measured",
+        "1",
+        "higher",
+        "Model FLOPs utilisation against what square matrix products reach on this machine in the precision used. On "
+        "CPU a device is one rank's cores, measured while nothing else of the run is at work.",
+        "model_flops ÷ (step_s × devices used × measured peak)",
     ),
     Metric(
         "parameters", "1", "neither", "Trainable parameters of the unwrapped model.", "counted once, tied weights once"
@@ -204,10 +239,26 @@ METRICS: dict[str, Metric] = _metrics(
         "loss_scale", "1", "neither", "Gradient scaler's scale at the end of the timed window; absent without scaling."
     ),
     Metric(
+        "compile_s",
+        "s",
+        "lower",
+        "Seconds spent compiling (torch.compile), before the timed window; absent where nothing is compiled.",
+        "slowest rank",
+        "https://docs.pytorch.org/docs/stable/generated/torch.compile.html",
+    ),
+    Metric(
         "first_step_s",
         "s",
         "lower",
         "Seconds from the start of the trial to the end of its first training step, building the model included.",
+    ),
+    Metric(
+        "compile_s",
+        "s",
+        "lower",
+        "Seconds spent compiling (torch.compile), before the timed window; absent where nothing was compiled.",
+        "PyTorch's clock of compiling forward and backward passes; the slowest rank",
+        "https://docs.pytorch.org/docs/stable/torch.compiler.html",
     ),
     Metric(
         "trial_s", "s", "lower", "Wall seconds of the whole trial.", "start of the processes to the end of the last"

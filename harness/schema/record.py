@@ -145,6 +145,20 @@ class RankResult(Read):
     stderr_tail: str = ""
 
 
+class Try(Read):
+    """One try whether a micro-batch fits: fresh processes, a few steps, nothing timed."""
+
+    micro_batch: int
+    status: Status
+    """OK: it fits"""
+    reason: str | None = None
+    phase: Phase = Phase.DONE
+    signal: str | None = None
+    """signal that a rank died of by itself"""
+    peak_allocated_bytes: float | None = None
+    """peak of tensors as in the metric of that name, where it could be read"""
+
+
 class Record(Read):
     """Everything one trial left behind. JSON key of `schema_version` is `schema`."""
 
@@ -159,6 +173,8 @@ class Record(Read):
     warmup: Warmup | None = None
     metrics: dict[str, float] = {}
     evaluations: list[Evaluation] = []
+    search: list[Try] = []
+    """with `micro_batch = "max"`: every try, in order"""
     per_rank: list[RankResult] = []
     """ranks as they ended, without their series (those stand in steps.jsonl)"""
     environment: str = ""
@@ -166,6 +182,9 @@ class Record(Read):
     load: tuple[float, float] | None = None
     """load average at start and end"""
     artifacts: dict[str, str] = {}
+    """files that the trial left: what it is → path in the run folder"""
+    absent: dict[str, str] = {}
+    """figures that could not be had → why; of what ranks measure it stands in their facts"""
     started_at: str = ""
     """ISO 8601, UTC"""
     ended_at: str = ""
@@ -202,6 +221,31 @@ class StepSeries(Read):
     columns: dict[str, list[float | None]]
 
 
+class Peak(Read):
+    """Most that what one rank computes on does in one precision: one accelerator, or on CPU a rank's cores."""
+
+    device: str
+    """kind of device"""
+    name: str = ""
+    """name of the device, e.g. NVIDIA H200 or cpu"""
+    cores: int | None = None
+    """cores of a rank, on CPU"""
+    precision: str
+    """label of the precision"""
+    number_format: str = ""
+    """what it computes in: fp32, tf32, bf16, fp16, fp8"""
+    flops_per_s: float | None = None
+    """of the quickest square matrix product on this machine"""
+    side: int | None = None
+    """of its matrices"""
+    datasheet_flops_per_s: float | None = None
+    """dense, without sparsity"""
+    datasheet: str = ""
+    """where that stands"""
+    absent: str | None = None
+    """why it could not be measured"""
+
+
 class RunInfo(Read):
     """run.json: what was asked, on what machine, by which command."""
 
@@ -217,10 +261,12 @@ class RunInfo(Read):
     baseline: dict[str, Any] = {}
     workloads: dict[str, dict[str, Any]] = {}
     """of each workload: unit, metric, better, target, trivial baselines, source, licence, data hash"""
+    peaks: list[Peak] = []
+    """what MFU is measured against, of each precision and number of cores that trials use"""
     machine_key: str
     environment: dict[str, Any]
     planned: int
-    """trials of the plan, UNSUPPORTED ones included"""
+    """trials of the plan, UNSUPPORTED ones included, traces not"""
     command: str
     started_at: str
     ended_at: str | None = None

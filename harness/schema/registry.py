@@ -41,7 +41,11 @@ class Option:
         try:
             TypeAdapter(self.annotation, config=ConfigDict(strict=True)).validate_python(value)
         except ValidationError as error:
-            return Problem(where, key, value, error.errors()[0]["msg"].removeprefix("Input should be "))
+            found = list(value) if isinstance(value, tuple) else value  # as it is written in a suite
+            first = error.errors()[0]
+            place = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
+            message = first["msg"].removeprefix("Input should be ").removesuffix(" after validation, not 0")
+            return Problem(where, key + place, found, message.replace("Tuple should have", "a list with"))
         return None
 
 

@@ -22,7 +22,10 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from harness.schema.memory_size import MemorySize, memory_bytes
+
 Scalar: TypeAlias = bool | int | float | str | None
+OptionValue: TypeAlias = Scalar | tuple[Scalar, ...]
 
 
 class Model(BaseModel):
@@ -36,7 +39,7 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(min_length=1)
-    options: dict[str, Scalar] = {}
+    options: dict[str, OptionValue] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -44,7 +47,8 @@ class Choice(BaseModel):
         if isinstance(value, str):
             return {"name": value}
         if isinstance(value, dict) and "options" not in value:
-            return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
+            options = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "name"}
+            return {"name": value.get("name"), "options": options}
         return value
 
     @model_serializer
@@ -54,7 +58,8 @@ class Choice(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """What may be written: a name, or a table with the name and its options beside it."""
-        values = {"type": ["string", "number", "boolean", "null"]}
+        one = {"type": ["string", "number", "boolean", "null"]}
+        values = {"anyOf": [one, {"type": "array", "items": one}]}
         name = {"type": "string", "minLength": 1}
         table = {"type": "object", "properties": {"name": name}, "required": ["name"], "additionalProperties": values}
         return {"title": cls.__name__, "description": cls.__doc__, "anyOf": [name, table]}
@@ -70,7 +75,9 @@ class Choice(BaseModel):
         return hash(self.label)
 
 
-def _text(value: Scalar) -> str:
+def _text(value: OptionValue) -> str:
+    if isinstance(value, tuple):
+        return "+".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -128,6 +135,7 @@ CLIP_OFF = math.ldexp(1.0, 100)
 """A clip no gradient reaches: TOML's inf is refused in records (JSON has none), so `"off"` is stored as this."""
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "xpu", "mps"]
+MicroBatch: TypeAlias = PositiveInt | Literal["max"]
 
 
 class Settings(Model):
@@ -147,8 +155,10 @@ class Settings(Model):
     """optimizer, schedule, regularization; what is left out is the workload's default"""
     global_batch: PositiveInt | None = None
     """samples per optimizer step, all ranks together"""
-    micro_batch: PositiveInt | None = None
-    """samples per device and forward; accumulation is derived"""
+    batch_per_device: PositiveInt | None = None
+    """in place of global_batch, for weak scaling: global_batch = batch_per_device × devices of the cell"""
+    micro_batch: MicroBatch | None = None
+    """samples per device and forward; accumulation is derived; "max": the largest that fits, found by trying"""
     steps: PositiveInt | None = None
     """timed optimizer steps (default 30)"""
     warmup_steps: Annotated[int, Field(ge=1)] | None = None
@@ -174,11 +184,13 @@ class Grid(Model):
     techniques: list[Choices] | None = None
     recipe: list[Recipe] | None = None
     global_batch: list[PositiveInt] | None = None
-    micro_batch: list[PositiveInt] | None = None
+    batch_per_device: list[PositiveInt] | None = None
+    micro_batch: list[MicroBatch] | None = None
     steps: list[PositiveInt] | None = None
     warmup_steps: list[Annotated[int, Field(ge=1)]] | None = None
     eval_every: list[Annotated[int, Field(ge=0)]] | None = None
-    devices: list[PositiveInt | Literal["auto"]] | None = None
+    devices: list[PositiveInt | Literal["auto"]] | Literal["powers"] | None = None
+    """"powers": 1, 2, 4, … and all devices of the machine, each strategy on the counts that it can use"""
     device: list[Device] | None = None
 
 
@@ -195,6 +207,15 @@ class Budget(Model):
     """on CPU, cells may ask for more devices than there are cores: it shows that they work, not how fast they are"""
     parity_steps: Annotated[int, Field(ge=1, le=100)] = 5
     """first steps of each trial whose loss and gradient norm are compared with one process in fp32"""
+    trace: bool = False
+    """after the last round one more trial per cell, of three steps under the profiler: exposed communication"""
+    memory_limit: MemorySize | None = None
+    """per device, such as "512MiB": trials run as if it had no more, so that one can see what fits"""
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """The limit in bytes; None: as much as there is."""
+        return None if self.memory_limit is None else memory_bytes(self.memory_limit)
 
 
 class Suite(Model):

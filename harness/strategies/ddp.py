@@ -18,7 +18,7 @@ Compression = Literal["none", "fp16", "bf16", "powersgd"]
 
 def _impossible(setting: Setting, *, compress: str = "none", **_options: object) -> str | None:
     if compress == "bf16" and setting.kind != "cuda":
-        return f"bf16 compression of gradients needs NCCL on CUDA devices: gloo cannot add bfloat16 on {setting.kind}"
+        return f"DDP refuses PyTorch's bf16 hook without NCCL on CUDA devices; this device is {setting.kind}"
     return None
 
 

@@ -75,6 +75,8 @@ def dp_threads(model: nn.Module, place: Place) -> Wrapped:
         expected=expected,
         forward_backward=forward_backward,
         observed=lambda: {"replicas": len(ran)},
+        unseen="threads of one process share memory: nothing is sent",
+        replicas=replicas[1:],
         untracked="PyTorch's memory tracker sees the tensors of one thread; the replicas' are made in others",
         blended="each replica runs its forward and backward pass in its own thread, at its own time",
     )

@@ -31,6 +31,7 @@ def _together(_devices: int, *, tensor_ranks: int = 2, **_options: object) -> in
     processes="per_device",
     min_devices=4,
     equivalence="reordered",
+    updates="sharded",
     model_ranks=_together,
     impossible=_impossible,
     source="https://docs.pytorch.org/tutorials/intermediate/TP_tutorial.html",

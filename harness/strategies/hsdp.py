@@ -25,6 +25,7 @@ def _impossible(setting: Setting, *, shard_size: int = 2, **_options: object) ->
     processes="per_device",
     min_devices=4,
     equivalence="reordered",
+    updates="sharded",
     impossible=_impossible,
     source="https://arxiv.org/abs/2304.11277",
 )

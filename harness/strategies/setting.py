@@ -40,7 +40,8 @@ class ModelFacts:
 class Setting:
     """What planning knows of a cell on this machine.
 
-    kind: of device (cpu, cuda, …); devices: of the cell; shape: the model's numbers at this size (layers, heads, …).
+    kind: of device (cpu, cuda, …); devices: of the cell; shape: the model's numbers at this size (layers, heads, …);
+    capability: compute capability of NVIDIA's devices, of the least of them; None: the device is none of NVIDIA's.
     """
 
     kind: str
@@ -53,6 +54,14 @@ class Setting:
     model: ModelFacts = field(default_factory=ModelFacts)
     global_batch: int = 1
     micro_batch: int = 1
+    capability: tuple[int, int] | None = None
+
+    def below_capability(self, least: tuple[int, int], why: str) -> str | None:
+        """Why a device is not enough for what needs at least this compute capability of NVIDIA's, or None."""
+        if self.capability is not None and self.capability >= least:
+            return None
+        found = f"this one is of {_dotted(self.capability)}" if self.capability else f"this device is {self.kind}"
+        return f"{why} of compute capability {_dotted(least)} or higher: {found}"
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,14 @@ class Requirements:
         """Why this cannot run in that setting with these options, or None."""
         if setting.kind == "cpu" and self.accelerator_only:
             return self.accelerator_only
+        reasons = []
         if missing := [name for name in self.requires if importlib.util.find_spec(name) is None]:
             command = self.install or f"pip install {' '.join(missing)}"
-            return f"{', '.join(missing)} is not installed: {command}"
-        return self.impossible(setting, **options) if self.impossible else None
+            reasons.append(f"{', '.join(missing)} is not installed: {command}")
+        if self.impossible and (why := self.impossible(setting, **options)):
+            reasons.append(why)
+        return "; ".join(reasons) or None
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))

@@ -38,6 +38,7 @@ def _all_ranks(devices: int, **_options: object) -> int:
     processes="per_device",
     min_devices=2,
     equivalence="reordered",
+    updates="sharded",
     model_ranks=_all_ranks,
     impossible=_impossible,
     source="https://docs.pytorch.org/docs/stable/distributed.tensor.parallel.html",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     processes="per_device",
     min_devices=2,
     equivalence="reordered",
+    updates="some",
     source="https://docs.pytorch.org/docs/stable/distributed.optim.html",
 )
 def zero1(model: nn.Module, place: Place, *, parameters_as_bucket_view: bool = False) -> Wrapped:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.machine.cache_folder import cache_folder
 from harness.schema.trial import content_hash
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
@@ -41,18 +41,6 @@ def cached(name: str, key: object, make: Callable[[], Arrays]) -> Arrays:
         found = make()
         _write(path, found)
     return found
-
-
-def cache_folder() -> Path:
-    """$DYNAMOMETER_CACHE, else dynamometer in $XDG_CACHE_HOME, else ~/.cache/dynamometer.
-
-    Raises RuntimeError where the user has no home.
-    """
-    if own := os.environ.get("DYNAMOMETER_CACHE"):
-        return Path(own)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "dynamometer"
-    return Path.home() / ".cache" / "dynamometer"
 
 
 def hash_arrays(*arrays: np.ndarray[Any, Any]) -> str:

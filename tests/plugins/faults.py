@@ -39,6 +39,29 @@ def unreduced(model: Any, place: Place) -> Wrapped:
     return replace(wrapped, sync=lambda _last: wrapped.model.no_sync())
 
 
+@strategies.register("smuggled", processes="per_device", min_devices=2, equivalence="reordered")
+def smuggled(model: Any, place: Place) -> Wrapped:
+    """DDP that is right, but averages gradients in threads of its own, past whoever watches this one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+    import torch.distributed as dist
+
+    wrapped = _ddp(model, place)
+    thread = ThreadPoolExecutor(1)
+
+    def elsewhere(_state: object, bucket: dist.GradBucket):  # type: ignore[no-untyped-def]
+        gradients = bucket.buffer().div_(place.world_size)
+        thread.submit(lambda: dist.group.WORLD.allreduce([gradients]).wait()).result()
+        done: torch.futures.Future[Any] = torch.futures.Future()
+        done.set_result(gradients)
+        return done
+
+    wrapped.model.register_comm_hook(None, elsewhere)
+    wrapped.expected.pop("gradient_compression")
+    return wrapped
+
+
 @strategies.register("frozen", processes="one")
 def frozen(model: Any, place: Place) -> Wrapped:
     """One layer does not learn."""
@@ -165,6 +188,20 @@ def hoarder(size: str, *, mebibytes: int = 64) -> workloads.Workload:
     return _workload(loss, lambda: nn.Linear(8, 1))
 
 
+@workloads.register("greedy", **FACTS)
+def greedy(size: str, *, mebibytes: int = 16) -> workloads.Workload:
+    """Each sample of a micro-batch keeps a tensor of a known size for the backward pass: what fits is known exactly."""
+    import torch
+    from torch import nn
+
+    def loss(model: Any, batch: Any) -> Any:
+        value = model(batch[0]).square().mean()
+        kept = [torch.ones(mebibytes * 2**18) for _sample in batch[0]]
+        return torch.stack([value * each[0] for each in kept]).mean()
+
+    return _workload(loss, lambda: nn.Linear(8, 1))
+
+
 @workloads.register("diverging", **FACTS)
 def diverging(size: str, *, step: int = 9) -> workloads.Workload:
     """The loss is not a number from one step on."""
@@ -190,3 +227,14 @@ def normed(size: str) -> workloads.Workload:
         return model(batch[0]).square().mean()
 
     return _workload(loss, lambda: nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)))
+
+
+@workloads.register("kills_itself", **FACTS)
+def kills_itself(size: str) -> workloads.Workload:
+    """The process is gone in the first forward pass."""
+    from torch import nn
+
+    def loss(model: Any, batch: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return _workload(loss, lambda: nn.Linear(8, 1))

@@ -22,11 +22,12 @@ from typing import Any, Literal
 
 from harness.machine.inventory import Inventory
 from harness.measure import entry
-from harness.measure.job import Job, result_path
+from harness.measure.job import Job, result_path, trace_path
 from harness.run.executors.forkserver import start
 from harness.run.executors.interrupts import HeldBack
 from harness.schema.errors import HarnessError
-from harness.schema.record import Phase, RankResult
+from harness.schema.record import Peak, Phase, RankResult
+from harness.schema.suite import Choice
 from harness.schema.trial import Trial
 
 PEER_GRACE_S = 5.0
@@ -34,19 +35,25 @@ PEER_GRACE_S = 5.0
 STACKS_GRACE_S = 0.5
 STDERR_TAIL = 4000
 PREPARE_TIMEOUT_S = 600.0
+FLOPS_TIMEOUT_S = 120.0
+PEAK_TIMEOUT_S = 120.0
 
 Ended = Literal["exit", "timeout", "interrupt"]
 
 
 @dataclass
 class Execution:
-    """How a trial's processes ended. ranks: what each left; seconds are wall, times since the epoch."""
+    """How a trial's processes ended. ranks: what each left; seconds are wall, times since the epoch.
+
+    artifacts: what it is → path of the file that was kept, from the folder above it.
+    """
 
     ranks: list[RankResult]
     ended: Ended
     started_at: float
     ended_at: float
     load: tuple[float, float] = field(default=(0.0, 0.0))
+    artifacts: dict[str, str] = field(default_factory=dict)
 
 
 def probe() -> Inventory:
@@ -61,22 +68,50 @@ def prepare(name: str, size: str, options: dict[str, Any], plugins: Sequence[str
     return found
 
 
-def _ask(function: Any, what: str, *arguments: str) -> Any:
+def count_flops(name: str, size: str, options: dict[str, Any], plugins: Sequence[str]) -> dict[str, Any]:
+    """Count a workload's FLOPs in a child of its own: a model that ends it costs this figure only (measure/flops)."""
+    asked = json.dumps({"name": name, "size": size, "options": options, "plugins": list(plugins)})
+    try:
+        found: dict[str, Any] = _ask(entry.count_flops, f"FLOPs of {name}/{size}", asked, within_s=FLOPS_TIMEOUT_S)
+    except HarnessError as error:
+        return {"flops_absent": str(error)}
+    return found
+
+
+def measure_peak(device: str, cores: Sequence[int], precision: Choice, plugins: Sequence[str]) -> Peak:
+    """Time matrix products in a child on what one rank has (see measure/peak); absent where the child cannot."""
+    asked = json.dumps(
+        {"device": device, "cores": list(cores), "precision": precision.model_dump(), "plugins": list(plugins)}
+    )
+    try:
+        what = f"the peak in {precision.label} on {device}"
+        return Peak.model_validate(_ask(entry.peak, what, asked, within_s=PEAK_TIMEOUT_S))
+    except HarnessError as error:
+        return Peak(device=device, cores=len(cores) or None, precision=precision.label, absent=str(error))
+
+
+def _ask(function: Any, what: str, *arguments: str, within_s: float = PREPARE_TIMEOUT_S) -> Any:
+    """What a child writes down. Raises HarnessError where it ends without, or does not end."""
     folder = Path(tempfile.mkdtemp(prefix="dynamometer-"))
     try:
         answer = folder / "answer.json"
         process = start(function, str(answer), *arguments)
-        process.join(PREPARE_TIMEOUT_S)
+        process.join(within_s)
         if not answer.exists():
+            code = process.exitcode
+            how = f"not ended after {within_s:g} s" if code is None else f"exit code {code}"
             process.kill()
-            raise HarnessError(f"a child process could not tell {what} (exit code {process.exitcode})")
+            raise HarnessError(f"a child process could not tell {what} ({how})")
         return json.loads(answer.read_text())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def execute(trial: Trial, cores: Sequence[int]) -> Execution:
-    """Run a trial in fresh processes until all have ended, it times out, or the person interrupts."""
+def execute(trial: Trial, cores: Sequence[int], traces: Path | None = None) -> Execution:
+    """Run a trial in fresh processes until all have ended, it times out, or the person interrupts.
+
+    traces: the folder that is to keep what a trace trial leaves.
+    """
     started_at, load = time.time(), os.getloadavg()[0]
     deadline = time.monotonic() + trial.timeout_s
     ended: Ended = "exit"
@@ -89,10 +124,24 @@ def execute(trial: Trial, cores: Sequence[int]) -> Execution:
                     ended = "timeout"
         except KeyboardInterrupt:
             ended = "interrupt"
-        killed = end(processes, stacks=ended == "timeout")
+        killed = end(processes, stacks=ended != "interrupt")
         ranks = [_left_behind(folder, rank, process, process in killed) for rank, process in enumerate(processes)]
+        artifacts = _kept(trial, folder, traces) if traces is not None else {}
         shutil.rmtree(folder, ignore_errors=True)
-    return Execution(ranks, ended, started_at, time.time(), (load, os.getloadavg()[0]))
+    return Execution(ranks, ended, started_at, time.time(), (load, os.getloadavg()[0]), artifacts)
+
+
+def _kept(trial: Trial, folder: Path, traces: Path) -> dict[str, str]:
+    """Move the ranks' traces to where they are kept; what cannot be moved (a full disk) is lost, the record is not."""
+    kept = {}
+    for rank in range(trial.processes):
+        left, target = trace_path(folder, rank), traces / f"{trial.id}-rank{rank}.json.gz"
+        with contextlib.suppress(OSError):
+            if left.exists():
+                traces.mkdir(exist_ok=True)
+                shutil.move(left, target)
+                kept[f"trace of rank {rank}"] = f"{traces.name}/{target.name}"
+    return kept
 
 
 def jobs(trial: Trial, cores: Sequence[int], folder: Path) -> list[Job]:

@@ -23,12 +23,17 @@ class TechniqueFacts(Requirements):
 
 @dataclass(frozen=True)
 class Adapted:
-    """What a technique did to the model: facts that must be seen on it, and what is done to each floating-point tensor
-    of a batch on the device (None: nothing).
+    """What a technique did to the model.
+
+    expected: facts that must be seen on the live objects; inputs: what is done to each floating-point tensor of a batch
+    on the device (None: nothing); observed: facts that only the technique can read; untracked: why PyTorch's memory
+    tracker does not see all tensors, or None.
     """
 
     expected: dict[str, Any] = field(default_factory=dict)
     inputs: Callable[[Tensor], Tensor] | None = None
+    observed: Callable[[], dict[str, Any]] | None = None
+    untracked: str | None = None
 
 
 techniques: Registry[TechniqueFacts] = Registry(
