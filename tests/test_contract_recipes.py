@@ -9,7 +9,9 @@ import copy
 import importlib.util
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -599,3 +601,24 @@ def test_plateau_falls_when_torchs_class_does(better: str, options: dict[str, An
             falls += 1
         assert at(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6)
     assert falls > 1
+
+
+def rows_of_the_guide() -> dict[str, str]:
+    """docs/recipes.md's rows by the name they describe."""
+    text = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if re.match(r"\| `\w+` \|", line) and line.count("|") >= 5]
+    return {line.split("`")[1]: line for line in rows if "http" in line or "`constant`" in line}
+
+
+@each_entry
+def test_the_guide_has_a_row_with_its_source_and_facts(entry: Entry[Any]) -> None:
+    row = rows_of_the_guide()[entry.name]
+    assert entry.facts.source in row
+    if isinstance(entry.facts, OptimizerFacts):
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[3].startswith(entry.facts.weight_decay)
+        if entry.facts.state_of_shape is None:
+            assert cells[2] == str(entry.facts.numbers_kept((1,), {}))
+    else:
+        optional = set(entry.options) - {"warmup_steps"}
+        assert {name for name in optional if f"`{name}`" in row} == optional

@@ -69,7 +69,9 @@ def steps_frame(run: StoredRun, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def setting(trial: Trial, key: str) -> Any:
-    """What the trial has for a key of a suite."""
+    """What the trial has for a key of a suite; `max` where the micro-batch was searched for, whatever was found."""
+    if key == "micro_batch" and trial.among:
+        return "max"
     return getattr(trial, OF_TRIAL.get(key, key))
 
 
@@ -144,11 +146,16 @@ def _row(info: RunInfo, record: Record, group: tuple[int, str]) -> list[Any]:
 
 
 def cell_label(info: RunInfo, trial: Trial) -> tuple[str, str]:
-    """What tells the cell from others of its group: names (`fsdp bf16`) and options (`reshard_after_forward=false`)."""
+    """What tells the cell from others of its group: names (`fsdp bf16`) and options (`reshard_after_forward=false`).
+
+    A micro-batch that was searched for is always told (`micro_batch max → 64`): it differs between the cells.
+    """
     names: list[str] = []
-    options: list[str] = []
+    options = [setting_text("micro_batch", trial.micro_batch_text)] if trial.among else []
     for key in compared_keys(info) or ("strategy", "precision"):
         value = setting(trial, key)
+        if key == "micro_batch" and trial.among:
+            continue
         if isinstance(value, Recipe):
             value, numbers = _told_apart(info, value)
             options += numbers

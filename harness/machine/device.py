@@ -11,10 +11,17 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.machine import data_size
+
 if TYPE_CHECKING:
     import torch
 
-CPU_OUT_OF_MEMORY = "can't allocate memory"
+CPU_OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc")
+"""What torch's allocator says, and C++ libraries below it."""
+CPU_OUT_OF_LIMIT = ("could not create a primitive", "could not create a memory object")
+"""What oneDNN says when it finds no memory; without a limit it may mean that it cannot do the operation at all."""
+THREADED = 2**18
+"""Elements of which torch gives every thread some."""
 
 
 class Device:
@@ -78,13 +85,34 @@ class Device:
         """Return the samples of these indices of a tensor in host memory, on the device."""
         return tensor[indices]
 
-    def is_out_of_memory(self, error: BaseException) -> bool:
-        """Whether the error says that memory ran out. On CPU PyTorch raises a plain RuntimeError for that."""
+    def limit_memory(self, limit_bytes: int) -> str | None:
+        """Let this process take no more than so many bytes from now on; returns why this cannot be done, or None."""
+        import torch
+
+        torch.ones(THREADED).add_(1)  # threads of the pool are started, so that their stacks are not counted
+        if data_size.limit_growth(limit_bytes):
+            return None
+        return "a memory limit on CPU needs Linux: other systems do not tell how much a process has asked for"
+
+    def lift_memory_limit(self) -> bool:
+        """Let the process take as much as there is again; returns whether there was a limit."""
+        return data_size.lift_limit()
+
+    def available_bytes(self) -> int:
+        """Memory of the machine that is free."""
+        return data_size.available_bytes()
+
+    def is_out_of_memory(self, error: BaseException, limited: bool = False) -> bool:
+        """Whether the error says that memory ran out. On CPU PyTorch raises a plain RuntimeError for that.
+
+        limited: whether the process was under `limit_memory`.
+        """
         import torch
 
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
             return True
-        return isinstance(error, RuntimeError) and CPU_OUT_OF_MEMORY in str(error)
+        said = CPU_OUT_OF_MEMORY + (CPU_OUT_OF_LIMIT if limited else ())
+        return isinstance(error, RuntimeError) and any(text in str(error) for text in said)
 
 
 class Accelerator(Device):
@@ -181,6 +209,31 @@ class Accelerator(Device):
         chosen = torch.empty((len(indices), *tensor.shape[1:]), dtype=tensor.dtype, pin_memory=True)
         torch.index_select(tensor, 0, indices, out=chosen)
         return chosen.to(self.torch_device, non_blocking=True)
+
+    def limit_memory(self, limit_bytes: int) -> str | None:
+        """Let the caching allocator take no more of this device; returns why this cannot be done, or None.
+
+        A limit beyond the device's memory changes nothing.
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.cuda.memory.set_per_process_memory_fraction.html
+        """
+        import torch
+
+        module = torch.get_device_module(self.kind)
+        if not hasattr(module, "set_per_process_memory_fraction") or not hasattr(module, "get_device_properties"):
+            return f"torch has no memory limit for devices of kind {self.kind}"
+        there = module.get_device_properties(self.index).total_memory
+        module.set_per_process_memory_fraction(min(1.0, limit_bytes / there), self.index)
+        return None
+
+    def lift_memory_limit(self) -> bool:
+        """Do nothing: what this process still has to say takes no memory of the device."""
+        return False
+
+    def available_bytes(self) -> int:
+        """Memory of the device that is free."""
+        import torch
+
+        return int(torch.accelerator.get_memory_info(self.index)[0])
 
 
 def open_device(kind: str, index: int) -> Device:

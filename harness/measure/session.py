@@ -16,6 +16,7 @@ from harness import monitors
 from harness.measure.applied import check, live_facts, watched_forward
 from harness.measure.dropout import Dropout, dropout_streams, without_dropout
 from harness.measure.evaluation import evaluate
+from harness.measure.fit import fit
 from harness.measure.job import Job, trace_path, write_result
 from harness.measure.loop import Laps, run_laps
 from harness.measure.parity import loosest
@@ -76,6 +77,10 @@ def measure(job: Job, result: RankResult) -> None:
         training = build_training(job.trial, job.rank, job.world_size, job.local_rank)
         training.wants_grad_norm = True
         describe(training, result)
+    if job.trial.kind == "fit":
+        fit(session, training)
+        result.phase = Phase.DONE
+        return
     with session.phase(Phase.WARMUP), session.counted_as_training(), without_dropout(training) as dropout:
         warmup = warm_up(session, training, dropout)
         result.facts["warmup"] = warmup.model_dump()
@@ -83,6 +88,7 @@ def measure(job: Job, result: RankResult) -> None:
     keep_series(session, training, timed=False)
     if job.trial.kind == "measure":
         window(session, training)
+        training.device.lift_memory_limit()  # what monitors do beside training is not the trial's
         with session.phase(Phase.EXTRA):
             extras(session, training)
     elif job.trial.kind == "trace":

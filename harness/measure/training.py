@@ -14,6 +14,7 @@ from torch import nn
 
 from harness.machine.device import Device, open_device
 from harness.measure.loop import Outcome, train_step
+from harness.measure.memory_limit import limit_memory
 from harness.measure.steady import WARMUP_MAX
 from harness.recipes.build import build_optimizer, by_mesh, expected_facts
 from harness.schema.trial import Trial
@@ -176,6 +177,7 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
         device, rank, world_size, trial.devices, workload.blocks, entry.facts.model, trial.model_ranks,
         trial.accumulation, build, precision.autocast,
     )  # fmt: skip
+    limit_memory(trial, place)
     model, count = built(trial, place, build)
     if precision.convert is not None:
         model = precision.convert(model, place)

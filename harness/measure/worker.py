@@ -107,6 +107,7 @@ def _timeout(trial: Trial) -> timedelta:
 def explain(error: BaseException, job: Job, result: RankResult) -> None:
     """Say in the result how the rank ended, as far as it knows itself."""
     device = open_device(job.trial.device, job.local_rank)
+    limited = device.lift_memory_limit()  # first of all: what follows takes memory
     result.error = f"{type(error).__name__}: {' '.join(str(error).split())}"[:2000]
     result.traceback = traceback.format_exc()[-8000:]
     traceback.print_exc()
@@ -116,7 +117,7 @@ def explain(error: BaseException, job: Job, result: RankResult) -> None:
         result.status, result.error = Status.UNSUPPORTED, str(error)
     elif isinstance(error, Diverged):
         result.status, result.error = error.status, str(error)
-    elif device.is_out_of_memory(error):
+    elif device.is_out_of_memory(error, limited):
         result.status = Status.OOM
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from harness.monitors import Monitor, register
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from harness.measure.training import Training
     from harness.schema.record import RankResult
@@ -56,6 +57,17 @@ class Memory(Monitor):
             result.metrics |= tracked_peak(training)
 
 
+def tensors_in_lists(optimizer: Optimizer) -> list[Tensor]:
+    """State that an optimizer keeps in lists (SOAP's matrices, L-BFGS's history): the tracker looks at tensors alone.
+
+    They are in the peak, as `other`.
+    """
+    from torch import Tensor
+
+    lists = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, list)]
+    return [tensor for each in lists for tensor in each if isinstance(tensor, Tensor)]
+
+
 def tracked_peak(training: Training) -> dict[str, float]:
     """Bytes of tensors at their peak in a step, whole and by kind.
 
@@ -69,7 +81,7 @@ def tracked_peak(training: Training) -> dict[str, float]:
     sharded = isinstance(training.model, FSDPModule)
     tracker: Any = FSDPMemTracker(training.model, training.optimizer) if sharded else MemTracker()
     if not sharded:
-        tracker.track_external(training.model, training.optimizer)
+        tracker.track_external(training.model, training.optimizer, *tensors_in_lists(training.optimizer))
 
     if training.wrapped.standing is not None:
         tracker.track_external(*training.wrapped.standing())

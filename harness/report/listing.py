@@ -17,6 +17,7 @@ from harness.run.plan import Plan
 from harness.schema.metrics import metric
 from harness.schema.record import Record
 from harness.schema.registry import REQUIRED, Entry, Registry
+from harness.schema.trial import Trial
 from harness.strategies.precision import precisions
 from harness.strategies.techniques import techniques
 
@@ -33,7 +34,9 @@ KINDS: dict[str, Registry[Any]] = {
     "monitors": monitors.registry,
 }
 
+_OPTIONAL = [entry.name for entry in optimizers.registry.entries() if optimizers.PACKAGE in entry.facts.requires]
 FEATURES = {
+    "pytorch_optimizer": (f"optimizers {', '.join(_OPTIONAL)}", optimizers.INSTALL),
     "pyarrow": ("step series as parquet (else npz)", "pip install 'dynamometer[parquet]'"),
     "pytest_benchmark": ("make bench-self", "pip install 'dynamometer[dev]'"),
     "horovod": ("strategy horovod", "make horovod"),
@@ -61,6 +64,8 @@ def _facts(entry: Entry[Any]) -> Row:
     facts = entry.facts
     if hasattr(facts, "sizes"):
         return {"sizes": ", ".join(facts.sizes), "metric": facts.metric, "target": facts.target}
+    if hasattr(facts, "weight_decay"):
+        return {"weight decay": facts.weight_decay, "needs": ", ".join(facts.requires)}
     return {"equivalence": facts.equivalence} if hasattr(facts, "equivalence") else {}
 
 
@@ -68,15 +73,22 @@ def planned(plan: Plan) -> list[Row]:
     """Trials in the order of execution, then the impossible ones with their reason."""
     rows = [
         {"order": number, "id": trial.id, "trial": trial.label, "round": trial.repeat + 1, "seed": trial.seed,
-         "ranks": trial.processes, "accum.": trial.accumulation, "status": "planned", "reason": ""}
+         "ranks": trial.processes, **_batch(trial), "status": "planned", "reason": ""}
         for number, trial in enumerate(plan.trials, 1)
     ]  # fmt: skip
     impossible = [
         {"order": None, "id": trial.id, "trial": trial.label, "round": None, "seed": None, "ranks": trial.processes,
-         "accum.": None, "status": "UNSUPPORTED", "reason": reason}
+         "micro_batch": trial.micro_batch_text, "accum.": None, "status": "UNSUPPORTED", "reason": reason}
         for trial, reason in plan.unsupported
     ]  # fmt: skip
     return rows + impossible
+
+
+def _batch(trial: Trial) -> Row:
+    """Micro-batch and accumulation; what is searched for is not known before the run."""
+    if trial.among and not trial.searched:
+        return {"micro_batch": "max (searched when run)", "accum.": None}
+    return {"micro_batch": trial.micro_batch_text, "accum.": trial.accumulation}
 
 
 def diagnosis(inventory: Inventory) -> list[Row]:

@@ -25,11 +25,13 @@ from harness.analyse.study import Group, Study, study
 from harness.analyse.tiles import Tile, tiles
 from harness.report import tables
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
+from harness.report.fit_table import fit_table
 from harness.report.look import Look, look_of
 from harness.report.sections import Section, sections
 from harness.report.text import clip, finalize, short
 from harness.run.stored import StoredRun
 from harness.schema.errors import StoreError
+from harness.schema.memory_size import memory_text
 
 POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -62,6 +64,7 @@ class RunView:
     groups: list[GroupView]
     failures: list[tables.Failure]
     not_run: list[tuple[str, str, list[str]]]
+    fits: tables.Table | None
     trials: tables.Table
     proofs: tables.Table
     environment: list[tuple[str, str]]
@@ -144,6 +147,7 @@ def _view(each: Study, look: Look, prefix: str) -> RunView:
         groups=[_group_view(each, group, look, f"{prefix}g{number}") for number, group in enumerate(each.groups)],
         failures=tables.failures(each, look),
         not_run=tables.not_run(each),
+        fits=fit_table(each, look, f"{prefix}-fits"),
         trials=tables.trials_table(each, look, f"{prefix}-trials"),
         proofs=tables.proofs_table(each, look, f"{prefix}-proofs"),
         environment=tables.environment(each),
@@ -163,7 +167,9 @@ def data_line(each: Study, group: Group) -> str:
     facts = workload_facts(each.run.info, group.trials["record"].iloc[0])
     trial = group.trials["record"].iloc[0].trial
     trivial = facts.get("trivial") or {}
+    limit = trial.memory_limit_bytes
     parts = [
+        f"memory limited to {memory_text(limit)} per device" if limit else "",
         f"{batch_in_words(group)}, {count(trial.steps, 'timed step')}, {trial.recipe.label}",
         f"data: {facts['source']}" if facts.get("source") else "",
         f"{facts['train_samples']:,} training and {facts['held_out_samples']:,} held-out samples"

@@ -38,6 +38,8 @@ class Matrix:
         trial = event.trial
         where = (trial.cell, trial.repeat, trial.seed)
         self._last = f"{event.done}/{event.total}  {describe(event)}"
+        if event.kind == "tried":
+            return
         if event.kind == "started":
             self._marks[where] = RUNNING
         elif event.record is not None:
@@ -70,6 +72,9 @@ def describe(event: Event) -> str:
     name = f"{trial.label} round {trial.repeat + 1} seed {trial.seed}"
     if event.kind == "reference":
         return f"reference {trial.workload.label}/{trial.size}: one process, fp32, {trial.parity_steps} steps"
+    if event.kind == "tried" and event.record is not None:
+        fits = "fits" if event.record.status is Status.OK else f"does not: {event.record.status}: {event.record.reason}"
+        return f"try {trial.label} micro_batch {trial.micro_batch}: {fits}"
     if event.kind == "started" or event.record is None:
         return f"start {name}"
     if event.kind == "kept":

@@ -44,7 +44,7 @@ class Cell(Settings):
     techniques: tuple[Choice, ...]
     recipe: Recipe
     global_batch: int
-    micro_batch: int
+    micro_batch: int | Literal["max"]
     steps: int
     devices: int | Literal["auto"]
     device: Device
@@ -202,10 +202,15 @@ def obstacle(cell: Cell, count: int) -> str | None:
     if count % together:
         return f"{cell.strategy.label} needs a multiple of {together} devices: {count} do not divide so"
     ranks = data_shares(cell, count)
-    if cell.global_batch % (cell.micro_batch * ranks):
+    if cell.global_batch % (least_micro_batch(cell) * ranks):
         times = f" × {ranks} devices" if ranks > 1 else ""
         return f"micro_batch {cell.micro_batch}{times} does not divide global_batch {cell.global_batch}"
     return None
+
+
+def least_micro_batch(cell: Cell) -> int:
+    """The smallest micro-batch that the cell may run with: its own, or 1 where the largest that fits is asked for."""
+    return 1 if cell.micro_batch == "max" else cell.micro_batch
 
 
 @dataclass(frozen=True)

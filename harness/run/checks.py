@@ -9,7 +9,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.run.cells import REGISTRIES, Cell, Sources, cells_of, fill, keys_of, matches, obstacle, sourced_cells
+from harness.run.cells import (
+    REGISTRIES,
+    Cell,
+    Sources,
+    cells_of,
+    fill,
+    keys_of,
+    least_micro_batch,
+    matches,
+    obstacle,
+    sourced_cells,
+)
 from harness.run.locate import Path, dotted, line_at
 from harness.run.powers import POWERS, assumed
 from harness.run.recipe_checks import recipe_problems
@@ -228,7 +239,7 @@ def _obstacle(cell: Cell, sources: Sources, reading: Reading) -> Problem | None:
 
 
 def _indivisible(cell: Cell) -> str | None:
-    if cell.batch_per_device is not None or cell.global_batch % cell.micro_batch == 0:
+    if cell.batch_per_device is not None or cell.global_batch % least_micro_batch(cell) == 0:
         return None
     return f"micro_batch {cell.micro_batch} does not divide global_batch {cell.global_batch}"
 

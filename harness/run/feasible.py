@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.machine.inventory import Inventory
 from harness.recipes.obstacles import recipe_obstacle
-from harness.run.cells import Cell, obstacle
+from harness.run.cells import Cell, data_shares, least_micro_batch, obstacle
 from harness.strategies import Requirements, Setting
 from harness.strategies import registry as strategies
 from harness.strategies.precision import precisions
@@ -37,6 +37,21 @@ def why_not(cell: Cell, kind: str, count: int, inventory: Inventory) -> str | No
     return obstacle(cell, count) or strategy or next(filter(None, reasons), None)
 
 
+def candidates(cell: Cell, kind: str, count: int, inventory: Inventory) -> tuple[int, ...]:
+    """Micro-batches that the cell could have on so many devices: divisors of a device's samples of a step.
+
+    Where the cell names one it is not searched for: there are no candidates.
+    """
+    if cell.micro_batch != "max":
+        return ()
+    share = cell.global_batch // data_shares(cell, count)
+
+    def possible(size: int) -> bool:
+        return why_not(cell.model_copy(update={"micro_batch": size}), kind, count, inventory) is None
+
+    return tuple(size for size in range(1, share + 1) if share % size == 0 and possible(size))
+
+
 def setting_of(cell: Cell, kind: str, count: int, inventory: Inventory) -> Setting:
     """The cell as strategies, precisions and techniques are told of it."""
     facts = workloads[cell.workload.name].facts
@@ -50,7 +65,7 @@ def setting_of(cell: Cell, kind: str, count: int, inventory: Inventory) -> Setti
         shape=facts.sizes.get(cell.size, {}),
         model=facts.model,
         global_batch=cell.global_batch,
-        micro_batch=cell.micro_batch,
+        micro_batch=least_micro_batch(cell),
         capability=inventory.capability if kind == "cuda" else None,
     )
 

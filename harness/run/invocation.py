@@ -18,9 +18,10 @@ from harness.run.conduct import Conductor, Event, Kept
 from harness.run.executors import local
 from harness.run.plan import Plan, make_plan
 from harness.run.powers import on_machine
+from harness.run.search import Search
 from harness.run.spec import load_suite, parse_where, with_overrides
 from harness.run.store import TRACES, RunFolder
-from harness.run.stored import stored_ok
+from harness.run.stored import stored_ok, stored_searches
 from harness.run.utilisation import wanted_peaks
 from harness.schema.errors import HarnessError
 from harness.schema.record import Peak, Record, RunInfo
@@ -92,7 +93,8 @@ def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> O
         harness_version=__version__,
     )
     folder = RunFolder.create(asked.results, info)
-    return Outcome(folder.folder, _conducted(folder, inventory, plan, observe, kept))
+    searches = stored_searches(asked.results, inventory.machine_key) if asked.resume else {}
+    return Outcome(folder.folder, _conducted(folder, inventory, plan, observe, kept, searches))
 
 
 def carry_out_one(
@@ -117,21 +119,27 @@ def carry_out_one(
         observe(event)
 
     alone = Plan(trials=[trial], unsupported=[], group_keys=info.group_keys, compared_keys=info.compared_keys)
-    finished = _conducted(folder, inventory, alone, watch, {})
+    known = Search(tuple(record.search), trial.micro_batch)
+    finished = _conducted(folder, inventory, alone, watch, {}, {trial.cell: known} if trial.searched else {})
     if not finished or not latest:
         raise HarnessError(f"trial {trial.id} was interrupted; what there is stands in {folder.folder}")
     return latest[-1], folder
 
 
 def _conducted(
-    folder: RunFolder, inventory: Inventory, plan: Plan, observe: Callable[[Event], None], kept: Kept
+    folder: RunFolder,
+    inventory: Inventory,
+    plan: Plan,
+    observe: Callable[[Event], None],
+    kept: Kept,
+    searches: dict[str, Search],
 ) -> bool:
     traces = folder.folder / TRACES
 
     def execute(trial: Trial) -> local.Execution:
         return local.execute(trial, inventory.cores, traces if trial.kind == "trace" else None)
 
-    conductor = Conductor(inventory, folder, execute, observe, kept)
+    conductor = Conductor(inventory, folder, execute, observe, kept, searches)
     finished = False
     try:
         with _terminated_is_interrupted():

@@ -90,9 +90,11 @@ def judged(
 
 
 def _missing(trial: Trial, columns: Series, metrics: dict[str, float]) -> list[str]:
-    """Figures without which a trial that ended well is none: the timed ones; losses where nothing is timed."""
+    """Figures without which a trial that ended well is none: the timed ones; losses where nothing is timed; none of a
+    try of a micro-batch.
+    """
     if trial.kind != "measure":
-        return [] if columns.get("loss") else ["loss"]
+        return [] if columns.get("loss") or trial.kind == "fit" else ["loss"]
     return [name for name in NEEDED if name not in metrics]
 
 
@@ -180,8 +182,8 @@ def _at_step(name: str, values: Sequence[float | None]) -> float | None:
 def parity_of(
     trial: Trial, first: RankResult, columns: Series, reference: tuple[Record, StepSeries | None] | None
 ) -> Parity | None:
-    """The trial's first steps against the reference's; None for a reference itself."""
-    if trial.kind == "reference":
+    """The trial's first steps against the reference's; None where nothing is measured."""
+    if trial.kind != "measure":
         return None
     equivalence, steps = str(first.facts.get("equivalence", "exact")), trial.parity_steps
     record, series = reference or (None, None)

@@ -12,8 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.machine.inventory import Inventory
-from harness.run.cells import Cell, cells_of, data_shares, keys_of, matches, model_ranks, on_devices, spread
-from harness.run.feasible import most_devices, why_not
+from harness.run.cells import (
+    Cell,
+    cells_of,
+    data_shares,
+    keys_of,
+    least_micro_batch,
+    matches,
+    model_ranks,
+    on_devices,
+    spread,
+)
+from harness.run.feasible import candidates, most_devices, why_not
+from harness.run.search import tries_at_most
 from harness.run.where import Where, filtered
 from harness.schema.errors import InputError, Problem
 from harness.schema.suite import Choice, Suite
@@ -118,9 +129,13 @@ def _trial(
     facts = strategies[cell.strategy.name].facts
     reason = why_not(cell, kind, count, inventory)
     used = spread(cell, count)
+    among = candidates(cell, kind, count, inventory)
+    micro_batch = max(among, default=least_micro_batch(cell))
     trial = Trial(
         **{key: getattr(cell, key) for key in COPIED},
-        accumulation=max(1, cell.global_batch // (cell.micro_batch * data_shares(cell, count))),
+        micro_batch=micro_batch,
+        among=among,
+        accumulation=max(1, cell.global_batch // (micro_batch * data_shares(cell, count))),
         parity_steps=suite.budget.parity_steps,
         device=kind,
         devices=used,
@@ -132,6 +147,7 @@ def _trial(
         plugins=plugins,
         seed=suite.budget.seeds[0],
         repeat=0,
+        memory_limit_bytes=suite.budget.memory_limit_bytes,
         timeout_s=suite.budget.trial_timeout_s,
     )
     return trial, reason
@@ -146,7 +162,6 @@ COPIED = (
     "recipe",
     "global_batch",
     "batch_per_device",
-    "micro_batch",
     "steps",
     "warmup_steps",
     "eval_every",
@@ -162,7 +177,7 @@ def _count(cell: Cell, inventory: Inventory) -> int:
     fitting = (
         count
         for count in range(most_devices(kind, inventory), 1, -1)
-        if on_devices(cell, count).global_batch % (cell.micro_batch * count) == 0
+        if on_devices(cell, count).global_batch % (least_micro_batch(cell) * count) == 0
     )
     return next(fitting, 1)
 
@@ -188,7 +203,8 @@ def reference_trial(trial: Trial) -> Trial:
     """The execution that the trial's first steps are compared with: one process in fp32, nothing else changed.
 
     `steps` and `warmup_steps` stay as they are although only `parity_steps` steps are trained: the learning-rate
-    schedule is laid over them. `micro_batch` stays too: BatchNorm sees the same groups of samples.
+    schedule is laid over them. `micro_batch` stays too, also where it was found: BatchNorm sees the same groups of
+    samples. A memory limit does not: one process may need more than a device of the trial.
     """
     return trial.model_copy(
         update={
@@ -204,6 +220,9 @@ def reference_trial(trial: Trial) -> Trial:
             "shares": 1,
             "devices_asked": None,
             "batch_per_device": None,
+            "among": (),
+            "searched": False,
+            "memory_limit_bytes": None,
             "repeat": 0,
         }
     )
@@ -222,8 +241,10 @@ def estimate_s(plan: Plan, past: Mapping[str, float]) -> tuple[float, str]:
     known = [past[trial.cell] for trial in plan.trials if trial.cell in past]
     otherwise = sum(known) / len(known) if known else TRIAL_S
     references = len({parity_key(trial) for trial in plan.trials})
-    seconds = sum(past.get(trial.cell, otherwise) for trial in plan.trials) + references * min(otherwise, TRIAL_S)
     cells = {trial.cell for trial in plan.trials}
+    tries = sum(tries_at_most(among) for among in {trial.cell: trial.among for trial in plan.trials}.values())
+    seconds = sum(past.get(trial.cell, otherwise) for trial in plan.trials)
+    seconds += (references + tries) * min(otherwise, TRIAL_S)
     ran = len(cells & past.keys())
     if ran == 0:
         return seconds, f"a guess of {TRIAL_S:g} s a trial: none of these cells has run here yet"

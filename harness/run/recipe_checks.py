@@ -22,21 +22,25 @@ def recipe_problems(suite: Suite) -> list[Found]:
         recipe, cell = given.recipe, fill(given)
         if recipe is None:
             continue
-        for found in (*_contradiction(recipe.optimizer, sources), *_misfit(recipe.schedule, cell, sources)):
+        run = longest_run(cell, suite.budget.parity_steps)
+        for found in (*_contradiction(recipe.optimizer, sources), *_misfit(recipe.schedule, run, sources)):
             problems.setdefault(repr(found), found)
     return list(problems.values())
 
 
-def longest_run(cell: Cell) -> Length:
-    """The most optimizer steps the cell's schedule can be laid over, and the evaluations that are sure to take place.
+def longest_run(cell: Cell, parity_steps: int) -> Length:
+    """The most optimizer steps the cell's schedule can be laid over, and the evaluations it is sure to be shown.
 
     A found warm-up takes as many steps as it needs; evaluation then ends with the timed steps (see Trial.evaluates_at).
+    Evaluations within the parity steps are not shown to a schedule: until then all cells train as their reference does.
     """
     fixed = cell.warmup_steps
     steps = cell.steps + (WARMUP_MAX if fixed is None else fixed)
     last = cell.steps if fixed is None else steps
     every = cell.steps if cell.eval_every is None else cell.eval_every
-    return Length(steps, 0 if every == 0 else last // every + (last % every > 0))
+    if every == 0:
+        return Length(steps, 0)
+    return Length(steps, sum(step % every == 0 or step == last for step in range(parity_steps + 1, last + 1)))
 
 
 def _contradiction(choice: Choice | None, sources: Sources) -> Iterator[Found]:
@@ -47,10 +51,10 @@ def _contradiction(choice: Choice | None, sources: Sources) -> Iterator[Found]:
         yield _found("optimizer", choice, fault, sources)
 
 
-def _misfit(choice: Choice | None, cell: Cell, sources: Sources) -> Iterator[Found]:
+def _misfit(choice: Choice | None, run: Length, sources: Sources) -> Iterator[Found]:
     if choice is None:
         return
-    if fault := schedules.registry[choice.name].facts.against(longest_run(cell), choice.options):
+    if fault := schedules.registry[choice.name].facts.against(run, choice.options):
         yield _found("schedule", choice, fault, sources)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness.run.search import Search
 from harness.run.series_file import json_lines, read_series
 from harness.run.store import REFERENCES_FILE, RUN_FILE, RUNS, TRIALS_FILE
 from harness.schema.errors import StoreError
@@ -118,6 +119,16 @@ def stored_ok(
                 origin = record.resumed_from or folder.name
                 copy = record.model_copy(update={"resumed_from": origin})
                 found[record.trial.id] = (copy, run.series.get(record.trial.id))
+    return found
+
+
+def stored_searches(results: Path, machine_key: str) -> dict[str, Search]:
+    """By cell, the newest search on this machine that found a micro-batch: a resumed run goes on with it."""
+    found = {}
+    for folder in find_runs(results):
+        for record in _records(folder / TRIALS_FILE, lambda _message: None):
+            if record.environment == machine_key and record.trial.searched and record.search:
+                found[record.trial.cell] = Search(tuple(record.search), record.trial.micro_batch)
     return found
 
 

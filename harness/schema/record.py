@@ -145,6 +145,20 @@ class RankResult(Read):
     stderr_tail: str = ""
 
 
+class Try(Read):
+    """One try whether a micro-batch fits: fresh processes, a few steps, nothing timed."""
+
+    micro_batch: int
+    status: Status
+    """OK: it fits"""
+    reason: str | None = None
+    phase: Phase = Phase.DONE
+    signal: str | None = None
+    """signal that a rank died of by itself"""
+    peak_allocated_bytes: float | None = None
+    """peak of tensors as in the metric of that name, where it could be read"""
+
+
 class Record(Read):
     """Everything one trial left behind. JSON key of `schema_version` is `schema`."""
 
@@ -159,6 +173,8 @@ class Record(Read):
     warmup: Warmup | None = None
     metrics: dict[str, float] = {}
     evaluations: list[Evaluation] = []
+    search: list[Try] = []
+    """with `micro_batch = "max"`: every try, in order"""
     per_rank: list[RankResult] = []
     """ranks as they ended, without their series (those stand in steps.jsonl)"""
     environment: str = ""

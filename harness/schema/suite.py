@@ -22,6 +22,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from harness.schema.memory_size import MemorySize, memory_bytes
+
 Scalar: TypeAlias = bool | int | float | str | None
 OptionValue: TypeAlias = Scalar | tuple[Scalar, ...]
 
@@ -133,6 +135,7 @@ CLIP_OFF = math.ldexp(1.0, 100)
 """A clip no gradient reaches: TOML's inf is refused in records (JSON has none), so `"off"` is stored as this."""
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "xpu", "mps"]
+MicroBatch: TypeAlias = PositiveInt | Literal["max"]
 
 
 class Settings(Model):
@@ -154,8 +157,8 @@ class Settings(Model):
     """samples per optimizer step, all ranks together"""
     batch_per_device: PositiveInt | None = None
     """in place of global_batch, for weak scaling: global_batch = batch_per_device × devices of the cell"""
-    micro_batch: PositiveInt | None = None
-    """samples per device and forward; accumulation is derived"""
+    micro_batch: MicroBatch | None = None
+    """samples per device and forward; accumulation is derived; "max": the largest that fits, found by trying"""
     steps: PositiveInt | None = None
     """timed optimizer steps (default 30)"""
     warmup_steps: Annotated[int, Field(ge=1)] | None = None
@@ -182,7 +185,7 @@ class Grid(Model):
     recipe: list[Recipe] | None = None
     global_batch: list[PositiveInt] | None = None
     batch_per_device: list[PositiveInt] | None = None
-    micro_batch: list[PositiveInt] | None = None
+    micro_batch: list[MicroBatch] | None = None
     steps: list[PositiveInt] | None = None
     warmup_steps: list[Annotated[int, Field(ge=1)]] | None = None
     eval_every: list[Annotated[int, Field(ge=0)]] | None = None
@@ -206,6 +209,13 @@ class Budget(Model):
     """first steps of each trial whose loss and gradient norm are compared with one process in fp32"""
     trace: bool = False
     """after the last round one more trial per cell, of three steps under the profiler: exposed communication"""
+    memory_limit: MemorySize | None = None
+    """per device, such as "512MiB": trials run as if it had no more, so that one can see what fits"""
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """The limit in bytes; None: as much as there is."""
+        return None if self.memory_limit is None else memory_bytes(self.memory_limit)
 
 
 class Suite(Model):

@@ -31,9 +31,9 @@ class Trial(Model):
 
     model_config = ConfigDict(extra="ignore")  # `cell` and `id` stand in the JSON and are computed anew
 
-    kind: Literal["measure", "reference", "trace"] = "measure"
-    """reference: one process in fp32 whose loss and gradient norm others are compared with; trace: a few steps under
-    the profiler, nothing is timed"""
+    kind: Literal["measure", "reference", "fit", "trace"] = "measure"
+    """reference: one process in fp32 whose loss and gradient norm others are compared with; fit: does it fit?; trace:
+    a few steps under the profiler, nothing is timed"""
     workload: Choice
     size: str
     strategy: Choice
@@ -45,6 +45,10 @@ class Trial(Model):
     batch_per_device: PositiveInt | None = None
     """where the suite gives samples per device (weak scaling): global_batch ÷ devices of the cell"""
     micro_batch: PositiveInt
+    among: tuple[PositiveInt, ...] = ()
+    """with `micro_batch = "max"` the sizes that are tried; empty: micro_batch was given"""
+    searched: bool = False
+    """whether micro_batch was found among them; until then it is the largest of them"""
     accumulation: PositiveInt
     """forward passes per rank and optimizer step: global_batch ÷ (micro_batch × ranks that take data)"""
     steps: PositiveInt
@@ -71,12 +75,17 @@ class Trial(Model):
     plugins: tuple[Plugin, ...] = ()
     seed: int = Field(ge=0)
     repeat: int = Field(ge=0)
+    memory_limit_bytes: PositiveInt | None = None
+    """per device; None: as much as there is"""
     timeout_s: float = 300.0
     """not part of the hashes: it does not change what is measured"""
 
     def _asked(self) -> dict[str, object]:
         content = self.model_dump(mode="json", exclude={"seed", "repeat", "timeout_s", "cell", "id", "plugins"})
         content["plugins"] = [plugin.sha256 for plugin in self.plugins]
+        del content["searched"]
+        if self.among:  # "max" was asked, whatever is found: known before it is
+            del content["micro_batch"], content["accumulation"]
         return content
 
     @computed_field  # type: ignore[prop-decorator]
@@ -115,8 +124,22 @@ class Trial(Model):
         parts += [optimizer.label] if optimizer and optimizer.options else []
         parts += [f"devices={self.devices_asked}"] if self.devices_asked else []
         parts += [f"batch_per_device={self.batch_per_device}"] if self.batch_per_device else []
+        parts += [f"micro_batch {self.micro_batch_text}"] if self.among else []
         parts += ["trace"] if self.kind == "trace" else []
         return " ".join(parts)
+
+    @property
+    def micro_batch_text(self) -> str:
+        """The micro-batch for people: `8`; `max → 64` where it was found, `max` as long as it is not."""
+        if not self.among:
+            return str(self.micro_batch)
+        return f"max → {self.micro_batch}" if self.searched else "max"
+
+    def with_micro_batch(self, micro_batch: int, **changes: object) -> Trial:
+        """The same with another micro-batch; accumulation keeps the maths the same."""
+        share = self.micro_batch * self.accumulation
+        update = {"micro_batch": micro_batch, "accumulation": share // micro_batch, **changes}
+        return self.model_copy(update=update)
 
     def horizon(self, warmup_max: int) -> int:
         """Steps the learning-rate schedule is laid over: the longest this trial can train."""

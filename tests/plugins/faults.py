@@ -188,6 +188,20 @@ def hoarder(size: str, *, mebibytes: int = 64) -> workloads.Workload:
     return _workload(loss, lambda: nn.Linear(8, 1))
 
 
+@workloads.register("greedy", **FACTS)
+def greedy(size: str, *, mebibytes: int = 16) -> workloads.Workload:
+    """Each sample of a micro-batch keeps a tensor of a known size for the backward pass: what fits is known exactly."""
+    import torch
+    from torch import nn
+
+    def loss(model: Any, batch: Any) -> Any:
+        value = model(batch[0]).square().mean()
+        kept = [torch.ones(mebibytes * 2**18) for _sample in batch[0]]
+        return torch.stack([value * each[0] for each in kept]).mean()
+
+    return _workload(loss, lambda: nn.Linear(8, 1))
+
+
 @workloads.register("diverging", **FACTS)
 def diverging(size: str, *, step: int = 9) -> workloads.Workload:
     """The loss is not a number from one step on."""
