@@ -21,6 +21,7 @@ def caveats(study: Study) -> list[str]:
         _unsteady(study),
         _busy(study),
         _shared_cores(study),
+        _limited(study),
         _elsewhere(study),
     ]
     return [*(text for text in found if text), *study.run.warnings]
@@ -78,6 +79,13 @@ def _shared_cores(study: Study) -> str:
     if not shared:
         return ""
     return f"Ranks shared cores, so that their speed says nothing beyond that they run: {listed(list(shared), most=4)}."
+
+
+def _limited(study: Study) -> str:
+    trials = [record.trial for record in study.trials["record"]]
+    if not any(trial.memory_limit_bytes and trial.device == "cpu" for trial in trials):
+        return ""
+    return "Steps take longer on CPU under a memory limit: compare with trials under the same limit only."
 
 
 def _elsewhere(study: Study) -> str:
