@@ -113,6 +113,24 @@ def test_autocast_and_checkpointing_reach_every_rank(strategy: Any, ranks: int, 
 
 
 @processes
+def test_compiled_blocks_are_called_in_every_stage_that_has_some() -> None:
+    record, _series = run("pipeline", 4, SHORT, techniques=["compile"], timeout_s=280.0)
+    assert record.status is Status.OK, record.reason
+    assert record.parity is not None
+    assert record.parity.status == "passed"
+    whole, _series = run("pipeline", 2, SHORT, techniques=[{"name": "compile", "scope": "model"}])
+    assert whole.status is Status.UNSUPPORTED
+    assert "never the whole" in (whole.reason or "")
+
+
+@processes
+def test_selective_checkpointing_is_asked_of_stages_with_blocks_only() -> None:
+    record, _series = run(ONE_F_ONE_B, 4, SHORT, techniques=[{"name": "checkpointing", "keep": "products"}])
+    assert record.status is Status.OK, record.reason
+    assert facts_of(record)["checkpointed_blocks"] == 2
+
+
+@processes
 def test_evaluation_is_that_of_one_process_and_known_to_rank_0() -> None:
     for about, name in ((GPT, "eval_nats_per_char"), (RESNET, "eval_accuracy")):
         single, _series = run("single", 1, about)
