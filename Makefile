@@ -8,7 +8,7 @@ HOROVOD_JOBS ?= $(shell nproc)
 WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dynamometer/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help venv bench test lint format horovod bench-self report example schema clean
+.PHONY: help venv bench test test-gpu lint format horovod bench-self report example clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,24 +32,28 @@ test: venv ## ruff, mypy, pytest (installs chromium when root and missing)
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest $(TEST_ARGS)
 
+test-gpu: venv ## the tests of tests/gpu on this machine's accelerators
+	$(BIN)/pytest tests/gpu $(TEST_ARGS)
+
 lint: venv ## ruff and mypy only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: venv ## let ruff format and fix
+format: venv ## let ruff format and fix, and export the JSON schemas to docs/schema
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python -m harness.schema docs/schema
 
 # Horovod's CMake removes -std from CXXFLAGS and asks for C++14 last; torch's headers need C++17: a compiler front adds it
 # after everything. No pip cache: pip would take a wheel that was built against another torch.
-horovod: venv ## build Horovod for this torch (5 to 15 minutes, once) and install it
+horovod: venv ## build Horovod for this torch (4 to 15 minutes, once) and install it
 	@set -e; \
 	built_for=$$($(BIN)/python -c 'import platform, sys, torch; print(f"torch{torch.__version__}-{sys.implementation.cache_tag}-{platform.machine()}")'); \
 	kept="$(WHEELS)/$$built_for-$(or $(HOROVOD_GPU_OPERATIONS),gloo)"; \
 	if ! ls "$$kept"/horovod-$(HOROVOD_VERSION)-*.whl >/dev/null 2>&1; then \
 	  for tool in cmake g++; do command -v $$tool >/dev/null || { echo "make horovod needs $$tool: apt-get install cmake g++"; exit 1; }; done; \
-	  echo "building Horovod $(HOROVOD_VERSION) for $$built_for: 5 to 15 minutes, then kept in $$kept"; \
+	  echo "building Horovod $(HOROVOD_VERSION) for $$built_for: 4 to 15 minutes, then kept in $$kept"; \
 	  work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
 	  printf '#!/bin/sh\nexec g++ "$$@" -std=c++17\n' > "$$work/cxx17"; chmod +x "$$work/cxx17"; \
 	  $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel packaging cloudpickle psutil pyyaml cffi; \
@@ -66,9 +70,6 @@ bench-self: venv ## measure the harness itself: fidelity, cost of a trial, truth
 
 example: venv ## make reports/example anew from a real quick run
 	$(BIN)/harness run benchmarks/suites/quick.toml --report reports/example/index.html $(RUN_ARGS)
-
-schema: venv ## export the JSON schemas of suite, trial and record to docs/schema
-	$(BIN)/python -m harness.schema docs/schema
 
 clean: ## remove the virtual environment, caches and generated reports; results stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .benchmarks build *.egg-info reports/latest.html

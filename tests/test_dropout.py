@@ -65,11 +65,14 @@ def test_dropout_is_off_inside_through_evaluation_and_back_afterwards() -> None:
 
 def test_restoring_twice_does_not_undo_a_later_change() -> None:
     training = built(**GPT)
+    module, name, rate = rates_of([training.model])[0]
     dropout = Dropout(training)
+    assert getattr(module, name) == 0
     dropout.restore()
-    training.model.dropout.p = 0.7  # type: ignore[union-attr]
+    assert getattr(module, name) == rate
+    setattr(module, name, 0.7)
     dropout.restore()
-    assert training.model.dropout.p == 0.7  # type: ignore[union-attr]
+    assert getattr(module, name) == 0.7
 
 
 @pytest.mark.parametrize("draw", [lambda: torch.rand(1), lambda: __import__("random").random(),

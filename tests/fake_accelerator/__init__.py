@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.workloads.data import cache_folder
+from harness.machine.cache_folder import cache_folder
 
 HERE = Path(__file__).parent
 SOURCE, MODULE = HERE / "fake_accelerator.cpp", HERE / "fake_accelerator.py"
