@@ -37,7 +37,7 @@ _RAN: dict[str, tuple[Record, StepSeries]] = {}
 def run(strategy: Any, ranks: int, about: dict[str, Any], **changes: Any) -> tuple[Record, StepSeries]:
     """Execute as a plan would, each trial once: the workload's own recipe, ranks of one model taking the same data."""
     choice = Choice.model_validate(strategy)
-    plugs = plugins("tiny", "model_faults")
+    plugs = plugins("tiny", "no_ops", "model_faults")
     facts = strategies[choice.name].facts
     together = facts.model_ranks(ranks, **choice.options) if facts.model_ranks else 1
     asked = {**about, "steps": 3, "warmup_steps": STEPS, "parity_steps": STEPS, **changes}
@@ -114,10 +114,14 @@ def test_autocast_and_checkpointing_reach_every_rank(strategy: Any, ranks: int, 
 
 @processes
 def test_compiled_blocks_are_called_in_every_stage_that_has_some() -> None:
-    record, _series = run("pipeline", 4, SHORT, techniques=["compile"], timeout_s=280.0)
+    about = {"workload": "plain", "size": "only", "global_batch": 16, "micro_batch": 4}
+    record, _series = run("pipeline", 2, about, techniques=["compile"])
     assert record.status is Status.OK, record.reason
     assert record.parity is not None
     assert record.parity.status == "passed"
+    facts = facts_of(record)
+    assert facts["pieces_per_stage"] == "2+1"
+    assert facts["compiled_calls"] == 2 * 4, "of the first stage: two blocks in each of four micro-batches"
     whole, _series = run("pipeline", 2, SHORT, techniques=[{"name": "compile", "scope": "model"}])
     assert whole.status is Status.UNSUPPORTED
     assert "never the whole" in (whole.reason or "")
