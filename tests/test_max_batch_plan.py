@@ -152,12 +152,12 @@ def test_page_shows_tries_limit_and_what_fits() -> None:
     each = study(run)
     table = fit_table(each, look_of(each.trials["strategy"]), "fits")
     assert table is not None
-    rows = {row.cells[1]: row.cells for row in table.rows}
-    ddp = rows["ddp fp32 (micro_batch max → 2)"]
-    assert ddp[2:7] == ("2", "8", "4", "64 MiB", "3.00")
-    assert ddp[7] == "8 out of memory, 2 fits (3.00 MiB), 4 out of memory twice"
+    rows = {row.cells[0]: row.cells for row in table.rows}
+    assert "fsdp fp32 (reshard_after_forward=false)" in rows
+    assert rows["ddp fp32"][1:5] == ("2", "8", "4", "3.00")
+    assert rows["ddp fp32"][5] == "8 out of memory, 2 fits (3.00 MiB), 4 out of memory twice"
     page = build_page(run)
-    assert "Largest micro-batch that fits" in page
+    assert "Largest micro-batch that fits into 64 MiB per device" in page
     assert "memory limited to 64 MiB per device" in page
     assert "max → 2" in page
     assert "longer on CPU under a memory limit" in page

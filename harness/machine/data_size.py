@@ -6,10 +6,10 @@ tensors, what the allocator keeps around them, and stacks of threads. The kernel
 control group would kill.
 
 The C library gives blocks of 128 KiB and more back to the kernel when they are freed, but raises that size to up to
-32 MiB as it goes, and keeps what is smaller in pieces that the next step may not be able to use: what a small GPT under
-DDP needs went from 100 to 140 MiB within 40 steps so, 77 MiB of it in use, and what fitted once would not fit later.
-Under a limit the size stays at 128 KiB and needs are the same in every step; steps take longer by that (a third, where
-page faults are dear), in all trials alike.
+32 MiB as it goes, and keeps what is smaller in pieces that the next step may not be able to use: between steps a small
+GPT with 40 MiB in use held 139 to 228 MiB, another amount after each step, and what fitted once would not fit later.
+Under a limit the size stays at 128 KiB and needs are the same in every step (40 to 42 MiB there); steps take longer by
+that (31 to 37 % of CPU time, where page faults are dear), in all trials alike.
 Source: https://man7.org/linux/man-pages/man2/getrlimit.2.html
 Source: https://man7.org/linux/man-pages/man3/mallopt.3.html
 """
