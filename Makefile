@@ -65,7 +65,7 @@ horovod: venv ## build Horovod for this torch (4 to 15 minutes, once) and instal
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt "$$kept"/horovod-$(HOROVOD_VERSION)-*.whl; \
 	echo "installed $$(ls "$$kept"/horovod-$(HOROVOD_VERSION)-*.whl)"
 
-bench-self: venv ## measure the harness itself: fidelity, cost of a trial, truth of the rate
+bench-self: venv ## measure the harness itself: fidelity, parity, memory, cost of a trial, truth
 	$(BIN)/pytest benchmarks --timeout 1800 $(TEST_ARGS)
 
 example: venv ## make reports/example anew from a real quick run
