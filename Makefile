@@ -47,13 +47,13 @@ format: venv ## let ruff format and fix, and export the JSON schemas to docs/sch
 
 # Horovod's CMake removes -std from CXXFLAGS and asks for C++14 last; torch's headers need C++17: a compiler front adds it
 # after everything. No pip cache: pip would take a wheel that was built against another torch.
-horovod: venv ## build Horovod for this torch (5 to 15 minutes, once) and install it
+horovod: venv ## build Horovod for this torch (4 to 15 minutes, once) and install it
 	@set -e; \
 	built_for=$$($(BIN)/python -c 'import platform, sys, torch; print(f"torch{torch.__version__}-{sys.implementation.cache_tag}-{platform.machine()}")'); \
 	kept="$(WHEELS)/$$built_for-$(or $(HOROVOD_GPU_OPERATIONS),gloo)"; \
 	if ! ls "$$kept"/horovod-$(HOROVOD_VERSION)-*.whl >/dev/null 2>&1; then \
 	  for tool in cmake g++; do command -v $$tool >/dev/null || { echo "make horovod needs $$tool: apt-get install cmake g++"; exit 1; }; done; \
-	  echo "building Horovod $(HOROVOD_VERSION) for $$built_for: 5 to 15 minutes, then kept in $$kept"; \
+	  echo "building Horovod $(HOROVOD_VERSION) for $$built_for: 4 to 15 minutes, then kept in $$kept"; \
 	  work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
 	  printf '#!/bin/sh\nexec g++ "$$@" -std=c++17\n' > "$$work/cxx17"; chmod +x "$$work/cxx17"; \
 	  $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel packaging cloudpickle psutil pyyaml cffi; \

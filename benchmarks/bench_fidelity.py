@@ -29,7 +29,7 @@ from harness.run.executors.forkserver import start
 from harness.schema.suite import Choice
 from harness.schema.trial import Trial
 
-GROUPS = {1: 24, 2: 64}
+GROUPS = {1: 24, 2: 48}
 """ranks → fresh process groups"""
 BLOCKS = 8
 STRATEGIES = ["single", "ddp", "zero1", "fsdp", {"name": "fsdp", "reshard_after_forward": False}]

@@ -6,12 +6,14 @@ import math
 
 import pytest
 
+from harness.analyse.caveats import caveats
 from harness.analyse.compiling import break_even_steps, break_evens, in_steps, in_words
 from harness.analyse.frame import trials_frame
 from harness.analyse.study import study
 from harness.report.look import look_of
 from harness.report.sections import break_even_table
 from harness.schema.metrics import METRICS
+from harness.schema.record import Record
 from tests import synthetic_run as made
 
 
@@ -95,3 +97,17 @@ def test_steps_in_words() -> None:
 
 def test_the_metric_is_in_the_dictionary() -> None:
     assert (METRICS["compile_s"].unit, METRICS["compile_s"].better) == ("s", "lower")
+
+
+def test_compiling_inside_the_window_is_a_caveat_that_names_the_cell() -> None:
+    def again(record: Record) -> Record:
+        seconds = 2.5 if record.trial.strategy.name == "ddp" else 0.0
+        ranks = [rank.model_copy(update={"facts": {"compile": {"in_window_s": seconds}}}) for rank in record.per_rank]
+        return record.model_copy(update={"per_rank": ranks})
+
+    said = [text for text in caveats(study(made.synthetic_run(made.Shape(break_=again)))) if "torch.compile" in text]
+    assert len(said) == 1
+    assert "2.5" in said[0]
+    assert "ddp" in said[0]
+    assert "single" not in said[0]
+    assert not [text for text in caveats(study(made.synthetic_run())) if "torch.compile" in text]

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from harness.report.console import run_summary
+from harness.report.listing import table
 from harness.run.stored import StoredRun
 from tests import synthetic_run as made
 
@@ -53,6 +54,14 @@ def test_markup_and_control_characters_of_records_are_shown_not_obeyed() -> None
     assert r"[red]x[/red]\x1b]0;title\x07" in text
     assert "\x07" not in text
     assert "\x1b]8" not in text, "no link is made of it"
+
+
+def test_rows_show_brackets_as_they_are() -> None:
+    """A command that installs an extra must reach the person whole: to rich, `[optimizers]` is markup."""
+    command = "pip install 'dynamometer[optimizers]' [/nothing]"
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table([{"what": command}]))
+    assert command in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_very_many_cells_are_cut() -> None:

@@ -58,14 +58,24 @@ def test_what_is_not_installed_is_unsupported_with_the_command(
 
 
 @pytest.mark.parametrize(
-    ("precision", "reason"), [("fp16", "gradient scaler"), ("pure_bf16", "pure_bf16"), ("bf16", "")]
+    ("name", "precision", "technique", "stage", "reason"),
+    [
+        ("deepspeed", "fp16", "", 2, "gradient scaler"),
+        ("deepspeed", "bf16_weights", "", 2, "bf16_weights"),
+        ("deepspeed", "fp32", "compile", 3, "uncompiled"),
+        ("deepspeed", "fp32", "compile", 2, None),
+        ("deepspeed", "bf16", "checkpointing", 3, None),
+        ("horovod", "bf16_weights", "", None, "bfloat16"),
+        ("horovod", "fp16", "compile", None, None),
+    ],
 )
-def test_deepspeed_says_which_precisions_it_cannot(
-    precision: str, reason: str, monkeypatch: pytest.MonkeyPatch
+def test_engines_say_what_they_cannot(
+    name: str, precision: str, technique: str, stage: int | None, reason: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
-    said = registry["deepspeed"].facts.against(Setting("cpu", 2, "deepspeed", precision), {"stage": 3})
-    assert said is None if not reason else said is not None and reason in said
+    setting = Setting("cpu", 2, name, precision, (technique,) if technique else ())
+    said = registry[name].facts.against(setting, {} if stage is None else {"stage": stage})
+    assert said is None if reason is None else said is not None and reason in said
 
 
 # Where Horovod's ranks meet

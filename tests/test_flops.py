@@ -58,7 +58,7 @@ def gpt_by_hand(size: str, positions: int, vocabulary: int) -> int:
 def test_gpt_is_its_linear_layers_and_attention(size: str, kind: str) -> None:
     workload = registry["gpt"].function(size)
     positions = workload.train[0].shape[1] - 1
-    vocabulary = workload.build().head.out_features
+    vocabulary = workload.build().readout.head.out_features
     assert counted(workload, kind) == gpt_by_hand(size, positions, vocabulary)
 
 

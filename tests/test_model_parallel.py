@@ -9,11 +9,16 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from harness.machine.device import open_device
 from harness.machine.inventory import Inventory
 from harness.run.plan import make_plan
 from harness.schema.record import Record, Status, StepSeries
 from harness.schema.suite import Choice, Suite
+from harness.strategies import ModelFacts, Place, Unsupported
 from harness.strategies import registry as strategies
+from harness.strategies.modules.stage import Stage, inputs_of, loss_of
+from harness.strategies.pipeline import _let_go, cut
+from harness.strategies.tensor_parallel import divided
 from harness.strategies.whole_model import scaler_of_all_ranks
 from harness.workloads import registry as workloads
 from tests.conftest import execute, make_trial, plugins
@@ -32,7 +37,7 @@ _RAN: dict[str, tuple[Record, StepSeries]] = {}
 def run(strategy: Any, ranks: int, about: dict[str, Any], **changes: Any) -> tuple[Record, StepSeries]:
     """Execute as a plan would, each trial once: the workload's own recipe, ranks of one model taking the same data."""
     choice = Choice.model_validate(strategy)
-    plugs = plugins("tiny", "model_faults")
+    plugs = plugins("tiny", "no_ops", "model_faults")
     facts = strategies[choice.name].facts
     together = facts.model_ranks(ranks, **choice.options) if facts.model_ranks else 1
     asked = {**about, "steps": 3, "warmup_steps": STEPS, "parity_steps": STEPS, **changes}
@@ -105,6 +110,28 @@ def test_autocast_and_checkpointing_reach_every_rank(strategy: Any, ranks: int, 
     assert record.parity is not None
     assert record.parity.status == "passed"
     assert worst(record) > 1e-7, "parity must see the other precision at work"
+
+
+@processes
+def test_compiled_blocks_are_called_in_every_stage_that_has_some() -> None:
+    about = {"workload": "plain", "size": "only", "global_batch": 16, "micro_batch": 4}
+    record, _series = run("pipeline", 2, about, techniques=["compile"])
+    assert record.status is Status.OK, record.reason
+    assert record.parity is not None
+    assert record.parity.status == "passed"
+    facts = facts_of(record)
+    assert facts["pieces_per_stage"] == "2+1"
+    assert facts["compiled_calls"] == 2 * 4, "of the first stage: two blocks in each of four micro-batches"
+    whole, _series = run("pipeline", 2, SHORT, techniques=[{"name": "compile", "scope": "model"}])
+    assert whole.status is Status.UNSUPPORTED
+    assert "never the whole" in (whole.reason or "")
+
+
+@processes
+def test_selective_checkpointing_is_asked_of_stages_with_blocks_only() -> None:
+    record, _series = run(ONE_F_ONE_B, 4, SHORT, techniques=[{"name": "checkpointing", "keep": "products"}])
+    assert record.status is Status.OK, record.reason
+    assert facts_of(record)["checkpointed_blocks"] == 2
 
 
 @processes
@@ -229,6 +256,84 @@ def test_each_stage_draws_its_own_dropout_masks() -> None:
     assert record.status is Status.OK, record.reason
     planted, _series = run({"name": "pipeline_seeds", "same": True}, 2, GPT)
     assert planted.status is Status.NOT_APPLIED
+
+
+# What only the built model tells
+
+
+def place_of(pieces: Any, ranks: int) -> Place:
+    return Place(open_device("cpu", 0), world_size=ranks, model=ModelFacts(pieces=pieces))
+
+
+def three() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+
+
+def test_pieces_are_dealt_out_evenly_and_the_first_stages_take_what_is_left() -> None:
+    layers = nn.Sequential(*(nn.Linear(2, 2) for _ in range(7)))
+    assert [len(stage) for stage in cut(layers, place_of(list, 3))] == [3, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "ranks", "said"),
+    [
+        (lambda model: [model[0], model[1]], 2, r"leave out parameters: 2\.weight, 2\.bias"),
+        (list, 4, "4 stages need as many pieces: the model has 3"),
+        (list, 3, "stage 1 of 3 has nothing to train"),
+        (None, 2, "does not say which pieces"),
+    ],
+)
+def test_pieces_that_make_no_stages_are_unsupported(pieces: Any, ranks: int, said: str) -> None:
+    with pytest.raises(Unsupported, match=said):
+        cut(three(), place_of(pieces, ranks))
+
+
+def test_memory_of_other_stages_is_let_go_whoever_refers_to_it() -> None:
+    model = three()
+    elsewhere = model[2].weight
+    _let_go(model, Stage([model[0], model[1]]))
+    assert elsewhere.numel() == 0
+    assert model[0].weight.numel() == 16
+
+
+def test_loss_is_asked_for_its_input_and_answered_with_the_output() -> None:
+    rows, labels = torch.randn(4, 4), torch.tensor([0, 1, 1, 0])
+
+    def loss(model: Any, batch: Any) -> Any:
+        return nn.functional.cross_entropy(model(batch[0] * 2), batch[1])
+
+    model = three()
+    inputs, named = inputs_of(loss, (rows, labels))
+    assert torch.equal(inputs[0], rows * 2)
+    assert named == {}
+    assert torch.equal(loss_of(loss, model(*inputs), (rows, labels)), loss(model, (rows, labels)))
+
+
+def test_loss_that_calls_its_model_never_or_twice_is_unsupported() -> None:
+    batch = (torch.zeros(1, 4),)
+    with pytest.raises(Unsupported, match="does not call its model"):
+        inputs_of(lambda _model, batch: batch[0].sum(), batch)
+    with pytest.raises(Unsupported, match="calls its model 2 times"):
+        loss_of(lambda model, batch: model(batch[0]).sum() + model(batch[0]).sum(), batch[0], batch)
+
+
+@pytest.mark.parametrize(
+    ("columns", "model", "said"),
+    [
+        (("0",), nn.Sequential(nn.Bilinear(4, 4, 4)), "0 is a Bilinear: tensor parallelism divides nn.Linear only"),
+        (("0",), nn.Sequential(nn.Linear(4, 3)), "the 3 columns of 0 do not divide"),
+        (("q",), nn.Sequential(nn.Linear(4, 4)), "no layer of the model has one of the names"),
+    ],
+)
+def test_layers_that_cannot_be_divided_are_unsupported(columns: tuple[str, ...], model: nn.Module, said: str) -> None:
+    class Mesh:
+        def size(self) -> int:
+            return 2
+
+    mesh: Any = Mesh()
+    facts = ModelFacts(columns=columns, rows=("o",))
+    with pytest.raises(Unsupported, match=said):
+        divided(model, Place(open_device("cpu", 0), world_size=2, model=facts), mesh)
 
 
 # What planning knows

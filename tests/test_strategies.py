@@ -87,7 +87,11 @@ def test_every_replica_of_dp_threads_has_a_thread_of_its_own() -> None:
     record, _series = execute(make_trial("dp_threads", 2, **layout("dp_threads", 2)))
     assert next(fact.found for fact in record.applied if fact.fact == "replicas") == 2
     assert "peak_allocated_bytes" not in record.metrics, "the tracker would see a part of the tensors only"
-    assert "thread" in record.per_rank[0].facts["absent"]["memory"]
+    absent = record.per_rank[0].facts["absent"]
+    assert "thread" in absent["memory"]
+    assert "thread" in absent["forward_s"]
+    assert record.metrics["forward_backward_s"] > 0
+    assert "forward_s" not in record.metrics
 
 
 def test_fsdp_keeps_or_frees_gathered_parameters_as_asked() -> None:

@@ -108,6 +108,15 @@ def test_peaks_are_wanted_once_for_each_precision_and_number_of_cores() -> None:
     assert wanted_peaks([a_trial(device="cuda")], range(8)) == [Wanted("cuda", None, Choice(name="fp32"))]
 
 
+def test_a_strategy_that_computes_in_fewer_bits_by_itself_is_held_against_their_peak() -> None:
+    short = {"name": "fsdp", "mixed_precision": "bf16"}
+    assert [wanted.precision.label for wanted in wanted_peaks([a_trial(strategy=short)], range(2))] == ["bf16"]
+    assert [wanted.precision.label for wanted in wanted_peaks([a_trial(strategy="fsdp")], range(2))] == ["fp32"]
+    record = two_ranks().model_copy(update={"trial": a_trial(strategy=short)})
+    in_bf16 = PEAK.model_copy(update={"precision": "bf16", "flops_per_s": 4e11})
+    assert with_peaks(record, PEAK, in_bf16).metrics["mfu_measured"] == pytest.approx(16e9 / (0.2 * 2 * 4e11))
+
+
 def test_a_share_above_one_is_a_caveat_of_the_page() -> None:
     def impossible(record: Record) -> Record:
         broken = record.trial.strategy.name == "ddp"

@@ -26,6 +26,7 @@ def caveats(study: Study) -> list[str]:
         _shared_cores(study),
         _above_peak(study),
         _untraced(study),
+        _limited(study),
         _elsewhere(study),
     ]
     return [*(text for text in found if text), *study.run.warnings]
@@ -122,6 +123,13 @@ def _untraced(study: Study) -> str:
         for cell, why in untraced(study.run, group.cells)
     ]
     return f"There is no trace, and so no exposed communication, of {listed(found, most=4)}." if found else ""
+
+
+def _limited(study: Study) -> str:
+    trials = [record.trial for record in study.trials["record"]]
+    if not any(trial.memory_limit_bytes and trial.device == "cpu" for trial in trials):
+        return ""
+    return "Steps take longer on CPU under a memory limit: compare with trials under the same limit only."
 
 
 def _elsewhere(study: Study) -> str:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from harness.strategies import Place
 
 
+FIT_RESERVE_BYTES = 4 * 2**20
+"""What a try on CPU must leave: a trial has more steps than a try, and small objects come to about 0.1 MiB a step."""
+
+
 def limit_memory(trial: Trial, place: Place) -> None:
     """Set the trial's limit on every device that this rank drives. Raises Unsupported where this cannot be done.
 
@@ -30,7 +34,8 @@ def limit_memory(trial: Trial, place: Place) -> None:
     if limit is None:
         return
     if device.kind == "cpu":  # one process has the memory of all devices that it drives
-        reasons = [device.limit_memory(limit * driven)]
+        reserve = FIT_RESERVE_BYTES if trial.kind == "fit" else 0
+        reasons = [device.limit_memory(max(0, limit * driven - reserve))]
     else:
         reasons = [open_device(device.kind, device.index + each).limit_memory(limit) for each in range(driven)]
     if reason := next(filter(None, reasons), None):

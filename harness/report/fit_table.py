@@ -19,34 +19,41 @@ def fit_table(study: Study, look: Look, id_: str) -> Table | None:
     cells = study.trials[study.trials["record"].map(lambda record: bool(record.search))].drop_duplicates("cell")
     if cells.empty:
         return None
+    several = cells["group"].nunique() > 1
     columns = (
-        Column("group", number=False),
+        *([Column("group", number=False)] if several else []),
         Column("cell", number=False),
         Column("fits", "samples", "largest micro-batch that fits, per device and forward pass"),
         Column("of at most", "samples", "all samples of a step that one device takes"),
         Column("passes", "per step", "forward passes of a device in a step: the same maths at any micro-batch"),
-        Column("limit", "per device", "the suite's memory_limit", number=False),
         Column("peak", "MiB", METRICS["peak_allocated_bytes"].definition),
         Column("tries", "in order", "each in fresh processes; sizes that did not fit are tried twice", number=False),
     )
-    rows = [
-        _row(str(trial["group_label"]), str(trial["label"]), trial["record"], look)
-        for trial in cells.sort_values(["group", "label"], kind="stable").to_dict("records")
-    ]
-    return Table(id_, "Largest micro-batch that fits", columns, rows)
+    rows = []
+    for trial in cells.sort_values(["group", "label"], kind="stable").to_dict("records"):
+        record: Record = trial["record"]
+        named = [str(trial["group_label"])] if several else []
+        rows.append(_row([*named, _named(str(trial["main"]), str(trial["options"]), record)], record, look))
+    limits = {record.trial.memory_limit_bytes for record in cells["record"]}
+    where = " or ".join(f"{memory_text(limit)} per device" if limit else "the device's memory" for limit in limits)
+    return Table(id_, f"Largest micro-batch that fits into {where}", columns, rows)
 
 
-def _row(group: str, label: str, record: Record, look: Look) -> TableRow:
+def _named(main: str, options: str, record: Record) -> str:
+    """The cell's label without what the next column tells."""
+    rest = options.removeprefix(f"micro_batch {record.trial.micro_batch_text}").removeprefix(", ")
+    return f"{main} ({rest})" if rest else main
+
+
+def _row(names: Sequence[str], record: Record, look: Look) -> TableRow:
     trial, found = record.trial, record.trial.searched
     peaks = [each.peak_allocated_bytes for each in record.search if each.micro_batch == trial.micro_batch]
     peak = next((peak for peak in peaks if peak is not None), None) if found else None
     texts = (
-        group,
-        label,
+        *names,
         str(trial.micro_batch) if found else "none",
         str(max(trial.among)),
         str(trial.accumulation) if found else ABSENT,
-        memory_text(trial.memory_limit_bytes) if trial.memory_limit_bytes else "the device's own",
         ABSENT if peak is None else digits(peak / MIB),
         tries_text(record.search),
     )

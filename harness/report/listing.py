@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from harness import monitors, strategies, workloads
 from harness.machine.inventory import Inventory
@@ -125,7 +126,7 @@ def table(rows: Sequence[Row], title: str = "") -> Table:
     for name in columns:
         drawn.add_column(name, overflow="fold", no_wrap=name in NEVER_WRAPPED)
     for row in rows:
-        drawn.add_row(*(_text(row, name) for name in columns))
+        drawn.add_row(*(Text(_text(row, name)) for name in columns))  # as it is: `[parquet]` is no markup
     return drawn
 
 

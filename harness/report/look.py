@@ -11,8 +11,15 @@ from dataclasses import dataclass
 
 PREFERRED = ("single", "ddp", "fsdp", "dp")
 HUES = 8
-SHAPES = {"fp32": "circle", "bf16": "diamond", "fp16": "triangle-up"}
-DASHES = {"fp32": [1, 0], "bf16": [5, 3], "fp16": [2, 2]}
+SHAPES = {
+    "fp32": "circle",
+    "bf16": "diamond",
+    "fp16": "triangle-up",
+    "tf32": "triangle-right",
+    "bf16_weights": "square",
+    "fp8": "triangle-down",
+}
+DASHES = {"fp32": [1, 0], "bf16": [5, 3], "fp16": [2, 2], "tf32": [9, 2], "bf16_weights": [7, 2, 1, 2], "fp8": [1, 3]}
 PARTS = {
     "data_wait_s": ("waiting for data", "var(--p0)"),
     "forward_s": ("forward", "var(--p1)"),
@@ -61,9 +68,9 @@ def look_of(strategies: Iterable[str]) -> Look:
 
 def shape(precision: str) -> str:
     """Symbol of a precision."""
-    return SHAPES.get(precision, "square")
+    return SHAPES.get(precision, "cross")
 
 
 def dash(precision: str) -> list[int]:
     """Dashes of a precision's line."""
-    return DASHES.get(precision, [7, 2, 1, 2])
+    return DASHES.get(precision, [4, 1, 1, 1])

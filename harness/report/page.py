@@ -36,7 +36,7 @@ from harness.schema.memory_size import memory_text
 POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"
 )
-GLYPHS = {"fp32": "●", "bf16": "◆", "fp16": "▲"}
+GLYPHS = {"fp32": "●", "bf16": "◆", "fp16": "▲", "tf32": "▶", "bf16_weights": "■", "fp8": "▼"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def build_page(run: StoredRun | Sequence[StoredRun]) -> str:
         question=question,
         title=clip(question, 90),
         strategies=[(f"f{number}", look.slot(name), name) for number, name in enumerate(look.slots)],
-        precisions=[(GLYPHS.get(name, "■"), name) for name in precisions],
+        precisions=[(GLYPHS.get(name, "✚"), name) for name in precisions],
         glossary=tables.glossary(),
         groups_at_most=GROUPS_AT_MOST,
         style=style,

@@ -61,7 +61,7 @@ class Matrix:
             for repeat, seed in self._rounds:
                 marks.append(*self._marks.get((cell, repeat, seed), WAITING))
             rate = self._rates.get(cell)
-            table.add_row(label, marks, f"{rate:,.1f}" if rate else "")
+            table.add_row(Text(label), marks, f"{rate:,.1f}" if rate else "")
         elapsed = time.monotonic() - self._began
         return Group(table, Text(f"{elapsed:.0f} s  {self._last}", style="dim", no_wrap=True, overflow="ellipsis"))
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from harness.schema.record import Peak, Record, RunInfo
 from harness.schema.suite import Choice
 from harness.schema.trial import Trial
+from harness.strategies import registry as strategies
 
 IMPOSSIBLE = "would be above 1"
 """What the reason begins with where a share of a peak is larger than all of it."""
@@ -32,7 +33,15 @@ class Wanted:
 
 def wanted_peaks(trials: Iterable[Trial], cores: Sequence[int]) -> list[Wanted]:
     """Each peak once that these trials need. cores: ids that this process may use."""
-    return list(dict.fromkeys(Wanted(trial.device, _cores(trial, len(cores)), trial.precision) for trial in trials))
+    return list(dict.fromkeys(Wanted(trial.device, _cores(trial, len(cores)), computed_in(trial)) for trial in trials))
+
+
+def computed_in(trial: Trial) -> Choice:
+    """The precision whose products the trial computes: its own, or what its strategy computes in by itself."""
+    strategy = trial.strategy
+    own = strategies[strategy.name].facts.computes_in if strategy.name in strategies else None
+    name = own(**strategy.options) if own else None
+    return Choice(name=name) if name else trial.precision
 
 
 def _cores(trial: Trial, there: int) -> int | None:
@@ -79,20 +88,21 @@ def _peak_of(record: Record, peaks: Sequence[Peak]) -> Peak:
     """The peak of one device of the trial, as it really had it; one without figures, with the reason, where none is."""
     trial, rank = record.trial, record.per_rank[0] if record.per_rank else None
     name, cores = rank.device if rank else "", None
-    missing = Peak(device=trial.device, name=name, precision=trial.precision.label)
+    precision = computed_in(trial).label
+    missing = Peak(device=trial.device, name=name, precision=precision)
     if trial.device == "cpu":
         of_ranks = [core for each in record.per_rank for core in each.cores]
         cores = len(rank.cores) if rank else 0
         if len(of_ranks) > len(set(of_ranks)):
             return missing.model_copy(update={"absent": "the ranks share cores: none has its peak to itself"})
     for peak in peaks:
-        if (peak.device, peak.precision, peak.cores) == (trial.device, trial.precision.label, cores):
+        if (peak.device, peak.precision, peak.cores) == (trial.device, precision, cores):
             if peak.name and name and peak.name != name:
                 reason = f"the peak was measured on {peak.name}, the trial ran on {name}"
                 return missing.model_copy(update={"absent": reason})
             return peak
     where = f"{cores} core{'' if cores == 1 else 's'}" if cores is not None else name or trial.device
-    return missing.model_copy(update={"absent": f"no peak was measured in {trial.precision.label} on {where}"})
+    return missing.model_copy(update={"absent": f"no peak was measured in {precision} on {where}"})
 
 
 def _with(record: Record, metrics: dict[str, float], absent: dict[str, str]) -> Record:

@@ -43,6 +43,8 @@ class StrategyFacts(Requirements):
     """(**options) → whether the model is built without memory (meta device), the strategy giving it its weights"""
     updates: Layout = "whole"
     """what a rank's optimizer is given: all parameters, some of them, parts of each as DTensor, or flat parts"""
+    computes_in: Callable[..., str | None] | None = None
+    """(**options) → name of the precision that the strategy computes in by itself; None: in the trial's"""
     source: str = ""
 
 

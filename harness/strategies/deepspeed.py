@@ -20,7 +20,12 @@ FP32_BYTES = 4
 Stage = Literal[1, 2, 3]
 
 
-def _impossible(setting: Setting, **_options: object) -> str | None:
+def _impossible(setting: Setting, *, stage: int = 2, **_options: object) -> str | None:
+    if stage == 3 and "compile" in setting.techniques:
+        return (
+            "compile: under stage 3 DeepSpeed's hooks fetch every module's parameters while its block runs, and "
+            "torch.compile leaves such blocks uncompiled"
+        )
     if setting.precision == "fp16":
         return (
             "DeepSpeed clips and updates by itself, so that torch's gradient scaler cannot unscale its gradients "
@@ -28,7 +33,7 @@ def _impossible(setting: Setting, **_options: object) -> str | None:
         )
     if setting.precision not in ("fp32", "tf32", "bf16"):
         return (
-            f"DeepSpeed takes fp32 parameters and sets up other formats by its own configuration, which this strategy "
+            "DeepSpeed takes fp32 parameters and sets up other formats by its own configuration, which this strategy "
             f"does not do for {setting.precision}"
         )
     return None

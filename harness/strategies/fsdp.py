@@ -29,6 +29,10 @@ def mixed_precision_impossible(setting: Setting, *, mixed_precision: str = "none
     return None
 
 
+def _computes_in(*, mixed_precision: str = "none", **_options: object) -> str | None:
+    return None if mixed_precision == "none" else mixed_precision
+
+
 def _built_on_meta(*, meta_init: bool = False, **_options: object) -> bool:
     return meta_init
 
@@ -46,6 +50,7 @@ def _impossible(setting: Setting, *, meta_init: bool = False, cpu_offload: bool 
     equivalence="reordered",
     builds_on_meta=_built_on_meta,
     impossible=_impossible,
+    computes_in=_computes_in,
     updates="sharded",
     source="https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
 )

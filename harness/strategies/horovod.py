@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.strategies import Construct, Groups, Place, Wrapped, register
+from harness.strategies import Construct, Groups, Place, Setting, Wrapped, register
 from harness.strategies.horovod_ranks import meet
 
 if TYPE_CHECKING:
@@ -22,11 +22,18 @@ UNTRACKED = (
 )
 
 
+def _impossible(setting: Setting, **_options: object) -> str | None:
+    if setting.precision == "bf16_weights":
+        return "Horovod 0.28.1 knows no bfloat16 tensors: it can neither send such weights nor average their gradients"
+    return None
+
+
 @register(
     "horovod",
     processes="per_device",
     min_devices=2,
     equivalence="reordered",
+    impossible=_impossible,
     requires=("horovod",),
     install="make horovod",
     source="https://arxiv.org/abs/1802.05799",

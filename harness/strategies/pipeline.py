@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.strategies import Place, Setting, Unsupported, Wrapped, register
+from harness.strategies.compilation import compiled
 from harness.strategies.whole_model import scaler_of_all_ranks
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def pipeline(model: nn.Module, place: Place, *, schedule: Order = "gpipe") -> Wr
     from harness.strategies.modules.schedule import ScheduledStage, loss_of_last, tied_parameters
     from harness.strategies.modules.stage import Stage, Whole
 
+    if compiled(model):
+        raise Unsupported("a pipeline calls the pieces of its model, never the whole that is compiled")
     stages = cut(model, place)
     stage = Stage(stages[place.rank])
     whole = Whole(stage)
@@ -76,8 +79,7 @@ def pipeline(model: nn.Module, place: Place, *, schedule: Order = "gpipe") -> Wr
         "pipeline_micro_batches": place.accumulation,
         "pieces_per_stage": "+".join(str(len(pieces)) for pieces in stages),
     }
-    if not _multiplies(stage):
-        expected["compute_dtype"] = None  # an embedding alone: the other stages show it
+    expected |= _of_this_stage(stage, place)
     return Wrapped(
         whole,
         expected=expected,
@@ -128,7 +130,16 @@ def _let_go(model: nn.Module, stage: nn.Module) -> None:
             tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
 
 
-def _multiplies(stage: nn.Module) -> bool:
+def _of_this_stage(stage: nn.Module, place: Place) -> dict[str, Any]:
+    """What may be asked of this rank where precision and techniques ask it of the whole model; None: of others only."""
     from torch import nn
 
-    return any(isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) for module in stage.modules())
+    asked: dict[str, Any] = {}
+    modules = list(stage.modules())
+    if not any(isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) for module in modules):
+        asked["compute_dtype"] = None
+    if not any(isinstance(module, place.blocks) for module in modules):
+        asked |= dict.fromkeys(("kept_products", "compiled_calls", "compiled_frames"))
+    elif own := sum(map(compiled, modules)):
+        asked["compiled_calls"] = (own * place.accumulation, float("inf"))
+    return asked

@@ -111,10 +111,10 @@ def pipeline_seeds(model: Any, place: Place, *, same: bool = False) -> Wrapped:
     def observed() -> dict[str, Any]:
         seeds = [0] * place.world_size
         dist.all_gather_object(seeds, torch.initial_seed())
-        return {"dropout_streams": len(set(seeds))}
+        return {"stage_streams": len(set(seeds))}
 
     stream = 0 if same else wrapped.dropout_stream
-    return replace(wrapped, expected={"dropout_streams": place.world_size}, observed=observed, dropout_stream=stream)
+    return replace(wrapped, expected={"stage_streams": place.world_size}, observed=observed, dropout_stream=stream)
 
 
 @strategies.register("not_on_meta", processes="per_device", min_devices=2, equivalence="reordered")

@@ -8,7 +8,7 @@ from typing import Any
 from harness import strategies, workloads
 from harness.recipes.optimizers import register as optimizer
 from harness.schema.suite import Recipe
-from harness.strategies import Place, Wrapped
+from harness.strategies import ModelFacts, Place, Wrapped
 from harness.strategies.precision import Precision, precisions
 from harness.strategies.techniques import Adapted, techniques
 
@@ -179,6 +179,7 @@ def compile_not(model: Any, place: Place, *, how: str = "disabled") -> Adapted:
     recipe=Recipe(optimizer="adamw", lr=1e-2, schedule="constant", weight_decay=0.0, clip="off"),
     global_batch=16,
     micro_batch=4,
+    model=ModelFacts(pieces=list, piece_count=lambda _shape: 3),
 )
 def plain(size: str, *, stretch: int = 0) -> workloads.Workload:
     """Blocks that are one matrix product each, which are compiled without a C++ compiler's minute.

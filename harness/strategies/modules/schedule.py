@@ -107,7 +107,7 @@ class ScheduledStage:
         """
         inputs, named = inputs_of(loss, tuple(tensor[: len(tensor) // self.place.accumulation] for tensor in batch))
         device, training = self.place.device.torch_device, self.whole.training
-        with torch.no_grad():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # what is compiled is for training
             self.whole.eval()(*inputs, **named)
             self.whole.train(training)
         assert self.whole.shapes is not None

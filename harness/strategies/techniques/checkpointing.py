@@ -62,6 +62,9 @@ class _Kept:
         self.results = 0
         self.again = 0
 
+    def __deepcopy__(self, _memo: object) -> _Kept:
+        return self  # replicas of the model tell the same one
+
     def contexts(self) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
         """Contexts of the forward pass and of the pass that computes again."""
         from torch.utils.checkpoint import create_selective_checkpoint_contexts
