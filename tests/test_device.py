@@ -56,16 +56,16 @@ CELLS = {
 
 
 @pytest.mark.processes
-def test_strategies_and_workloads_train_on_two_fake_accelerators() -> None:
+def test_strategies_and_workloads_train_and_fail_on_two_fake_accelerators() -> None:
     file = TESTS / "gpu" / "test_training.py"
     cells = [
         f"{file}::test_cell_passes_parity_or_says_why_it_cannot_run[{strategy}-{precision}]"
         for precision, strategies in CELLS.items()
         for strategy in strategies
     ]
-    code, counts, said = outcome(*cells, f"{file}::test_workloads_train_on_it")
+    code, counts, said = outcome(*cells, f"{file}::test_workloads_train_on_it", str(TESTS / "gpu" / "test_failures.py"))
     assert code == 0, said
-    assert counts["passed"] == len(cells) + 6
+    assert counts["passed"] == len(cells) + 6 + 3
     assert "skipped" not in counts
 
 

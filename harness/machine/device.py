@@ -201,12 +201,15 @@ class Accelerator(Device):
         """Return the samples of these indices of a tensor in host memory, on the device; the host does not wait.
 
         They are gathered in pinned memory: from pageable memory a copy waits for all work before it. PyTorch keeps the
-        pinned block until the copy is over.
+        pinned block until the copy is over. Accelerators that pin no memory copy from where the samples are.
         Source: https://docs.pytorch.org/tutorials/intermediate/pinmem_nonblock.html
         """
         import torch
 
-        chosen = torch.empty((len(indices), *tensor.shape[1:]), dtype=tensor.dtype, pin_memory=True)
+        try:
+            chosen = torch.empty((len(indices), *tensor.shape[1:]), dtype=tensor.dtype, pin_memory=True)
+        except RuntimeError:
+            return tensor[indices].to(self.torch_device)
         torch.index_select(tensor, 0, indices, out=chosen)
         return chosen.to(self.torch_device, non_blocking=True)
 

@@ -79,6 +79,23 @@ def hides_dropout(model: Any, place: Place) -> Wrapped:
     return Wrapped(model)
 
 
+@strategies.register("runs_out", processes="one")
+def runs_out(model: Any, place: Place, *, step: int = 3) -> Wrapped:
+    """The device's memory runs out in the forward pass of step `step`."""
+    import torch
+
+    calls = 0
+
+    def take(*_ignored: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls >= step:
+            torch.empty(2**50, dtype=torch.uint8, device=place.device.torch_device)
+
+    model.register_forward_pre_hook(take)
+    return Wrapped(model)
+
+
 Where = Literal["dies", "hangs"]
 
 
@@ -98,9 +115,10 @@ def in_collective(model: Any, place: Place, *, how: Where = "hangs", rank: int =
         buffer = bucket.buffer().div_(place.world_size)
         if place.rank == rank and buckets == step:
             if how == "dies":
-                dist.all_reduce(torch.ones(2**22), async_op=True, group=alone)
+                dist.all_reduce(torch.ones(2**22, device=buffer.device), async_op=True, group=alone)
                 os.kill(os.getpid(), signal.SIGKILL)
-            dist.all_reduce(torch.ones(1), group=alone)  # nobody else ever comes
+            dist.all_reduce(torch.ones(1, device=buffer.device), group=alone)  # nobody else ever comes
+            place.device.synchronize()
         return dist.all_reduce(buffer, async_op=True).get_future().then(lambda future: future.value()[0])  # type: ignore[union-attr]
 
     wrapped.model.register_comm_hook(None, averaged)
