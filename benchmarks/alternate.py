@@ -44,7 +44,7 @@ def alternate(job_json: str, blocks: int) -> None:
             found = arms[name](BLOCK)
             if number >= WARMUP_BLOCKS:
                 seconds[name].extend(found)
-    Path(job.folder, f"alternate-{job.rank}.json").write_text(json.dumps(seconds))
+    Path(job.folder, f"turns-{job.rank}.json").write_text(json.dumps(seconds))
     os._exit(0 if len(padding) else 1)
 
 

@@ -14,7 +14,7 @@ import math
 import shutil
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +35,22 @@ BLOCKS = 8
 STRATEGIES = ["single", "ddp", "zero1", "fsdp", {"name": "fsdp", "reshard_after_forward": False}]
 
 
-def log_ratios(trial: Trial) -> tuple[float, float]:
-    """Log ratios of one fresh process group: harness to the mean of both bare loops, and one bare loop to the other."""
+def log_ratios(trial: Trial, arms: Sequence[str], take_turns: Callable[..., None], *given: int) -> tuple[float, float]:
+    """Log ratios of one fresh process group: the first arm to the mean of both others, and the last to the second.
+
+    take_turns: runs in each rank with the job and what is given, and leaves the arms' seconds as `turns-RANK.json`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="dynamometer-"))
     try:
-        children = [start(alternate, job.model_dump_json(), BLOCKS) for job in local.jobs(trial, CORES, folder)]
+        children = [start(take_turns, job.model_dump_json(), *given) for job in local.jobs(trial, CORES, folder)]
         for child in children:
             child.join()
-        found = [json.loads(path.read_text()) for path in sorted(folder.glob("alternate-*.json"))]
+        found = [json.loads(path.read_text()) for path in sorted(folder.glob("turns-*.json"))]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     assert len(found) == trial.processes, "a rank left no times"
-    slowest = {arm: math.log(max(statistics.median(rank[arm]) for rank in found)) for arm in ARMS}
-    bare, again = slowest["bare"], slowest["bare again"]
-    return slowest["harness"] - (bare + again) / 2, again - bare
+    first, same, again = (math.log(max(statistics.median(rank[arm]) for rank in found)) for arm in arms)
+    return first - (same + again) / 2, again - same
 
 
 def interval(logs: Sequence[float]) -> str:
@@ -64,7 +66,9 @@ def bench_fidelity(benchmark: Any, figure: Figure, workload: str, strategy: Any)
     """One row per workload and strategy; the note has the 95 % intervals over process groups."""
     trial = planned(workload, strategy)
     found: list[tuple[float, float]] = []
-    benchmark.pedantic(lambda: found.append(log_ratios(trial)), rounds=GROUPS[trial.processes], iterations=1)
+    benchmark.pedantic(
+        lambda: found.append(log_ratios(trial, ARMS, alternate, BLOCKS)), rounds=GROUPS[trial.processes], iterations=1
+    )
     ours, same = zip(*found, strict=True)
     note = f"{interval(ours)} over {len(found)} groups; two bare loops {interval(same)}"
     name = f"fidelity {workload}/nano {trial.strategy.label}"

@@ -11,20 +11,15 @@ import json
 import math
 import os
 import random
-import shutil
 import statistics
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.bench_fidelity import interval
+from benchmarks.bench_fidelity import interval, log_ratios
 from benchmarks.conftest import Figure
-from benchmarks.trials import CORES, planned
-from harness.run.executors import local
-from harness.run.executors.forkserver import start
-from harness.schema.trial import Trial
+from benchmarks.trials import planned
 
 ARMS = ("watched", "alone", "alone again")
 STRETCH, WARMUP, STRETCHES = 4, 2, 12
@@ -65,24 +60,8 @@ def take_turns(job_json: str) -> None:
                 seconds[arm].extend(laps.step_s)
     for monitor in watching:
         monitor.window_ends(training, RankResult(rank=job.rank, phase=Phase.TIMED))
-    Path(job.folder, f"observed-{job.rank}.json").write_text(json.dumps(seconds))
+    Path(job.folder, f"turns-{job.rank}.json").write_text(json.dumps(seconds))
     os._exit(0)
-
-
-def log_ratios(trial: Trial) -> tuple[float, float]:
-    """Log ratios of one fresh process group: watched to the mean of both others, and one of these to the other."""
-    folder = Path(tempfile.mkdtemp(prefix="dynamometer-"))
-    try:
-        children = [start(take_turns, job.model_dump_json()) for job in local.jobs(trial, CORES, folder)]
-        for child in children:
-            child.join()
-        found = [json.loads(path.read_text()) for path in sorted(folder.glob("observed-*.json"))]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    assert len(found) == trial.processes, "a rank left no times"
-    slowest = {arm: math.log(max(statistics.median(rank[arm]) for rank in found)) for arm in ARMS}
-    alone, again = slowest["alone"], slowest["alone again"]
-    return slowest["watched"] - (alone + again) / 2, again - alone
 
 
 @pytest.mark.parametrize("strategy", ["single", "ddp"])
@@ -90,7 +69,9 @@ def bench_observer(benchmark: Any, figure: Figure, strategy: str) -> None:
     """Geometric mean over process groups, with its 95 % interval and that of identical code."""
     trial = planned("gpt", strategy)
     found: list[tuple[float, float]] = []
-    benchmark.pedantic(lambda: found.append(log_ratios(trial)), rounds=GROUPS[trial.processes], iterations=1)
+    benchmark.pedantic(
+        lambda: found.append(log_ratios(trial, ARMS, take_turns)), rounds=GROUPS[trial.processes], iterations=1
+    )
     watched, same = zip(*found, strict=True)
     ratio = math.exp(statistics.mean(watched))
     note = f"{interval(watched)} over {len(found)} groups; identical code {interval(same)}"
