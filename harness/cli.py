@@ -96,12 +96,16 @@ def run(
     devices: Devices = None,
     executor: Annotated[Literal["local"], typer.Option(help="where trials run")] = "local",
     report: Annotated[Path | None, typer.Option(help="also write the page to this HTML file")] = None,
+    accept_other_data: Annotated[bool, typer.Option(help="run also on data that are not the recorded ones")] = False,
 ) -> None:
     """Run every trial of a suite; the last line on stdout is the run folder."""
     from harness.run.invocation import Asked, carry_out, command_line, ready
     from harness.run.stored import read_run
 
-    asked = Asked(suite, results, tuple(plugin or ()), tuple(where or ()), repeats, devices, resume, command_line())
+    plugins, conditions = tuple(plugin or ()), tuple(where or ())
+    asked = Asked(
+        suite, results, plugins, conditions, repeats, devices, resume, command_line(), accept_other_data
+    )  # fmt: skip
     with _waiting("looking at the machine and checking the suite"):
         checked = ready(asked)
     _announce(checked, results)

@@ -147,11 +147,33 @@ def test_evaluation_gives_sums_and_counts_of_the_declared_metric(name: str) -> N
             workload.evaluate(model, tuple(tensor[part] for tensor in workload.held_out))
             for part in (slice(0, 3), slice(3, 8))
         ]
-    assert set(whole) == {facts.metric}
-    total, count = whole[facts.metric]
-    assert count > 0
-    assert float(total) == pytest.approx(sum(float(part[facts.metric][0]) for part in parts), rel=1e-5)
-    assert count == sum(part[facts.metric][1] for part in parts)
+    predictions = workload.predictions
+    assert facts.metric in whole or (predictions is not None and predictions.always), "the metric at every evaluation"
+    for key, (total, count) in whole.items():
+        metric(f"eval_{key}")
+        assert count > 0
+        assert float(total) == pytest.approx(sum(float(part[key][0]) for part in parts), rel=1e-5)
+        assert count == sum(part[key][1] for part in parts)
+
+
+@each_workload
+def test_predictions_are_scored_whatever_the_batches(name: str) -> None:
+    model, workload, facts = model_of(name).eval(), built(name), registry[name].facts
+    if workload.predictions is None:
+        return
+    with torch.no_grad():
+        found = [
+            workload.predictions.score(
+                [
+                    workload.predictions.predict(model, tuple(tensor[part] for tensor in workload.held_out))
+                    for part in parts
+                ]
+            )
+            for parts in ([slice(0, 8)], [slice(0, 3), slice(3, 8)])
+        ]
+    assert found[0] == pytest.approx(found[1], rel=1e-4, abs=1e-6)
+    assert all(isinstance(value, float) for value in found[0].values())
+    assert facts.metric in found[0] or not workload.predictions.always
 
 
 @each_workload

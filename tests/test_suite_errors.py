@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.run import locate
+from harness.run.cells import cells_of
 from harness.run.spec import load_suite, with_overrides
 from harness.schema.errors import InputError
 from harness.schema.suite import Budget
@@ -347,3 +348,37 @@ def test_any_content_is_read_or_refused_with_a_line(tmp_path: Path, content: dic
     for line in complaints(tmp_path, text):
         assert line.startswith("suite.toml:")
         assert "\n" not in line
+
+
+# recipes: a table of lists, laid over what is fixed
+
+TABLE = GOOD.replace(
+    "[grid]\n", "[grid]\nrecipe = { optimizer = ['adam', { name = 'down', depth = 3 }], lr = [1e-3, 1e-2] }\n"
+).replace('optimizer = "adam", lr = 3e-3, ', "")
+
+
+def test_table_of_recipes_is_every_combination_over_what_is_fixed(tmp_path: Path) -> None:
+    cells = cells_of(load_suite(write(tmp_path, TABLE)))
+    recipes = list(dict.fromkeys(cell.recipe for cell in cells))
+    assert [recipe.label for recipe in recipes] == [
+        "adam lr 0.001 cosine", "adam lr 0.01 cosine", "down(depth=3) lr 0.001 cosine", "down(depth=3) lr 0.01 cosine",
+    ]  # fmt: skip
+    assert all(not recipe.clips for recipe in recipes), "fixed.recipe holds for all"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("'down', depth", "'down', dept", "suite.toml:13: grid.recipe.optimizer[1].dept: found 3, expected an option of down: depth, fast (did you mean 'depth'?)"),
+        ("['adam'", "['adma'", "suite.toml:13: grid.recipe.optimizer[0]: found 'adma', expected one of adam, down (did you mean 'adam'?)"),
+        ("1e-2]", "0.0]", "suite.toml:13: grid.recipe.lr[1]: found 0.0, expected greater than 0"),
+        ("lr = [", "rate = [", "suite.toml:13: grid.recipe.rate: found [0.001, 0.01], expected one of optimizer, lr, schedule, weight_decay, clip"),
+        ("lr = [1e-3, 1e-2]", "lr = 1e-3", "suite.toml:13: grid.recipe.lr: found 0.001, expected a list"),
+        ("lr = [1e-3, 1e-2]", "clip = [1.0]", "suite.toml:13: grid.recipe: expected either this or fixed.recipe at suite.toml:10, not both"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_a_table_of_recipes_are_said_at_their_line(
+    tmp_path: Path, before: str, after: str, said: str
+) -> None:
+    assert before in TABLE
+    assert said in complaints(tmp_path, TABLE.replace(before, after))

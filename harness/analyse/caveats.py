@@ -8,6 +8,7 @@ from harness.analyse.quantity import count, digits, listed
 from harness.analyse.ratios import ROUNDS_AT_LEAST
 from harness.analyse.study import Study
 from harness.analyse.traces import untraced
+from harness.run.same_data import is_other
 from harness.run.utilisation import IMPOSSIBLE
 
 BUSY = 1.25
@@ -28,8 +29,17 @@ def caveats(study: Study) -> list[str]:
         _untraced(study),
         _limited(study),
         _elsewhere(study),
+        _other_data(study),
     ]
     return [*(text for text in found if text), *study.run.warnings]
+
+
+def _other_data(study: Study) -> str:
+    names = [name for name, facts in study.run.info.workloads.items() if is_other(facts)]
+    if not names:
+        return ""
+    said = "targets were found for others, and no older record is of the same task"
+    return f"The data of {listed(names)} are not the recorded ones: {said}."
 
 
 def _cut_off(study: Study) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -13,35 +14,64 @@ from harness.measure.training import Training
 from harness.recipes.build import weights_to_judge
 from harness.strategies import compilation
 
+if TYPE_CHECKING:
+    from harness.workloads import Batch
+
 EVALUATION_BATCH = 64
 STATISTICS_BATCHES = 8
 
 
-def evaluate(training: Training) -> dict[str, float]:
-    """Held-out metrics by name with `eval_` before it: sum ÷ count over all held-out samples.
+def evaluate(training: Training, last: bool = False) -> dict[str, float]:
+    """Held-out metrics by name with `eval_` before it: sum ÷ count over all held-out samples, and scores of all.
 
+    last: no further evaluation follows. Then come the metrics that are too slow for more (see workloads.Predictions),
+    and with `train_` before it the same metric of as many training samples: what held-out results fall behind it is
+    the generalisation gap.
     Every rank evaluates all samples: sharded models need every rank in each forward pass, and no rank waits for
     another's share. Compiled code is left aside: shapes are others here, and compiling for them would take longer.
     Judged are the weights that the optimizer is made to be judged by (see `weights_to_judge`).
     BatchNorm uses population statistics taken anew (see `population_statistics`).
     """
     workload = training.workload
-    samples = workload.held_out[0].shape[0]
-    size = min(EVALUATION_BATCH, training.trial.micro_batch)  # what fits in training fits here
-    sums: dict[str, float] = defaultdict(float)
-    counts: dict[str, int] = defaultdict(int)
+    held_out = torch.arange(workload.held_out[0].shape[0])
     training.model.eval()
     judged = weights_to_judge(training.optimizer)
     aside = compilation.uncompiled()
     with torch.no_grad(), training.autocast(), aside, judged, population_statistics(training):
-        for first in range(0, samples, size):
-            indices = torch.arange(first, min(first + size, samples))
-            batch = training.fetch(workload.held_out, indices)
-            for name, (total, count) in workload.evaluate(training.model, batch).items():
-                sums[name] += float(total)
-                counts[name] += count
+        metrics = _prefixed("eval_", over_samples(training, workload.held_out, held_out, scores=last))
+        if last:
+            seen = some_of(workload.train[0].shape[0], len(held_out))
+            metrics |= _prefixed("train_", over_samples(training, workload.train, seen, scores=False))
     training.model.train()
-    return {f"eval_{name}": sums[name] / counts[name] for name in sums}
+    return metrics
+
+
+def over_samples(training: Training, data: Batch, samples: torch.Tensor, scores: bool) -> dict[str, float]:
+    """The workload's metrics over these samples. scores: also those that are taken once only."""
+    workload = training.workload
+    size = min(EVALUATION_BATCH, training.trial.micro_batch)  # what fits in training fits here
+    predictions = workload.predictions if workload.predictions and (scores or workload.predictions.always) else None
+    sums: dict[str, float] = defaultdict(float)
+    counts: dict[str, int] = defaultdict(int)
+    predicted = []
+    for indices in torch.split(samples, size):
+        batch = training.fetch(data, indices)
+        for name, (total, count) in workload.evaluate(training.model, batch).items():
+            sums[name] += float(total)
+            counts[name] += count
+        if predictions is not None:
+            predicted.append(predictions.predict(training.model, batch))
+    found = {name: sums[name] / counts[name] for name in sums}
+    return found | (dict(predictions.score(predicted)) if predictions is not None else {})
+
+
+def some_of(samples: int, count: int) -> torch.Tensor:
+    """At most `count` indices, evenly over all samples: the same ones in every trial."""
+    return torch.arange(samples) if samples <= count else torch.arange(count) * samples // count
+
+
+def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
+    return {f"{prefix}{name}": value for name, value in metrics.items()}
 
 
 @contextmanager

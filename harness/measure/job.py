@@ -49,6 +49,11 @@ def trace_path(folder: Path, rank: int) -> Path:
     return folder / f"trace-rank{rank}.json.gz"
 
 
+def artifacts_folder(folder: Path, rank: int) -> Path:
+    """Where a rank leaves what its trained model makes."""
+    return folder / f"artifacts-rank{rank}"
+
+
 def write_result(path: Path, result: RankResult) -> None:
     """Write a rank's result whole or not at all."""
     part = path.with_suffix(".part")

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.schema.registry import load_plugin
 from harness.workloads import registry
 
@@ -33,7 +35,9 @@ def prepare(workload_json: str) -> dict[str, Any]:
         "licence": facts.licence,
         "trivial": workload.trivial,
         "data_hash": workload.data_hash,
+        "data_version": workload.data_version,
+        "recorded_hash": facts.data_hashes.get(workload.data_version) or facts.data_hashes.get("*", ""),
         "train_samples": int(workload.train[0].shape[0]),
         "held_out_samples": int(workload.held_out[0].shape[0]),
-        "units_per_sample": workload.units_per_sample,
+        "units_per_sample": workload.units_of(np.arange(workload.train[0].shape[0])),
     }

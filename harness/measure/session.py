@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.distributed.tensor import DTensor
 
 from harness import monitors
 from harness.measure.applied import check, live_facts, watched_forward
+from harness.measure.artifacts import leave_artifacts
 from harness.measure.dropout import Dropout, dropout_streams, without_dropout
 from harness.measure.evaluation import evaluate
 from harness.measure.fit import fit
@@ -32,6 +34,7 @@ from harness.strategies import registry as strategies
 from harness.strategies.precision import precisions
 from harness.strategies.techniques import techniques
 from harness.workloads import registry as workloads
+from harness.workloads.order import sample_indices
 
 
 class Diverged(Exception):
@@ -91,6 +94,7 @@ def measure(job: Job, result: RankResult) -> None:
         training.device.lift_memory_limit()  # what monitors do beside training is not the trial's
         with session.phase(Phase.EXTRA):
             extras(session, training)
+            leave_artifacts(job, training, result)
     elif job.trial.kind == "trace":
         with session.phase(Phase.EXTRA):
             trace(training, trace_path(Path(job.folder), job.rank), result)
@@ -111,7 +115,6 @@ def describe(training: Training, result: RankResult) -> None:
     result.metrics["parameters"] = float(training.parameters)
     result.facts |= {
         "unit": facts.unit,
-        "units_per_sample": training.workload.units_per_sample,
         "metric": facts.metric,
         "better": facts.better,
         "target": facts.target,
@@ -181,6 +184,7 @@ def window(session: Session, training: Training) -> None:
             evaluate_if_due(session, training)
     for monitor in watching:
         monitor.window_ends(training, result)
+    result.facts["units_per_sample"] = units_per_sample(training, first, trial.steps)
     ranks = training.place.world_size
     result.metrics |= {
         "step_s": statistics.median(timed.step_s),
@@ -194,6 +198,13 @@ def window(session: Session, training: Training) -> None:
         overflows = overflow_steps(initial, training.scales)
         result.metrics["skipped_steps"] = float(len(overflows))
         result.facts["overflow_steps"] = overflows
+
+
+def units_per_sample(training: Training, first: int, steps: int) -> float:
+    """Mean useful units of the samples that all ranks trained on in so many steps from `first` (0-based) on."""
+    trial, samples = training.trial, training.workload.train[0].shape[0]
+    taken = [sample_indices(trial.seed, first + step, trial.global_batch, samples) for step in range(steps)]
+    return training.workload.units_of(np.concatenate(taken))
 
 
 def extras(session: Session, training: Training) -> None:
@@ -219,8 +230,8 @@ def evaluate_if_due(session: Session, training: Training) -> None:
     """Evaluate where the plan says so: after the same optimizer steps in every cell."""
     if not session.trial.evaluates_at(training.steps_done, WARMUP_MAX):
         return
-    train_s = sum(session.laps.step_s)
-    found = Evaluation(step=training.steps_done, train_s=train_s, metrics=evaluate(training))
+    train_s, last = sum(session.laps.step_s), training.steps_done == session.trial.last_evaluation(WARMUP_MAX)
+    found = Evaluation(step=training.steps_done, train_s=train_s, metrics=evaluate(training, last))
     session.result.evaluations.append(found)
     if training.steps_done > session.trial.parity_steps:  # until then all cells train as their reference does
         tell_schedule(training, found.metrics)

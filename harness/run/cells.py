@@ -11,7 +11,7 @@ from harness.recipes.optimizers import registry as optimizers
 from harness.recipes.schedules import registry as schedules
 from harness.schema.errors import InputError, Problem
 from harness.schema.registry import Registry
-from harness.schema.suite import AXES, Choice, Device, Recipe, Settings, Suite
+from harness.schema.suite import AXES, Choice, Device, Recipe, RecipeGrid, Settings, Suite
 from harness.strategies import registry as strategies
 from harness.strategies.precision import precisions
 from harness.strategies.techniques import techniques
@@ -66,19 +66,23 @@ def sourced_cells(suite: Suite) -> list[tuple[Settings, Sources]]:
     With neither cases nor a grid the one cell is `fixed`; where there are only includes, they are all there is.
     """
     fixed = (suite.fixed, _sources(suite.fixed, "fixed"))
-    axes = {key: values for key, values in suite.grid if values is not None}
+    axes = suite.grid.axes
     cases = [_laid(fixed, case, "case", number) for number, case in enumerate(suite.case)]
     cells: list[tuple[Settings, Sources]] = []
     if axes or suite.case or not suite.include:
         for base, sources in cases or [fixed]:
             for chosen in itertools.product(*(enumerate(values) for values in axes.values())):
-                points = dict(zip(axes, chosen, strict=True))
-                cell = base.model_copy(update={key: value for key, (_number, value) in points.items()})
-                paths: Sources = {key: ("grid", key, number) for key, (number, _value) in points.items()}
-                cells.append((cell, sources | paths))
+                points = Settings().model_copy(update={k: v for k, (_, v) in zip(axes, chosen, strict=True)})
+                paths = {k: _source(suite, k, number) for k, (number, _) in zip(axes, chosen, strict=True)}
+                cells.append((over(base, points), sources | paths | _parts(points.recipe, paths.get("recipe", ()))))
     if suite.exclude:
         cells = [each for each in cells if not any(matches(fill(each[0]), pattern) for pattern in suite.exclude)]
     return cells + [_laid(fixed, cell, "include", number) for number, cell in enumerate(suite.include)]
+
+
+def _source(suite: Suite, key: str, number: int) -> tuple[str | int, ...]:
+    in_table = key == "recipe" and isinstance(suite.grid.recipe, RecipeGrid)
+    return ("grid", key) if in_table else ("grid", key, number)
 
 
 def _laid(below: tuple[Settings, Sources], above: Settings, table: str, number: int) -> tuple[Settings, Sources]:
@@ -86,7 +90,13 @@ def _laid(below: tuple[Settings, Sources], above: Settings, table: str, number: 
 
 
 def _sources(settings: Settings, *prefix: str | int) -> Sources:
-    return {key: (*prefix, key) for key, value in settings if value is not None}
+    paths = {key: (*prefix, key) for key, value in settings if value is not None}
+    return paths | _parts(settings.recipe, paths.get("recipe", ()))
+
+
+def _parts(recipe: Recipe | None, path: tuple[str | int, ...]) -> Sources:
+    """Where each part of a recipe stands, as `recipe.lr`: a recipe may be laid over another."""
+    return {f"recipe.{part}": (*path, part) for part, value in recipe or () if value is not None}
 
 
 def over(below: Settings, above: Settings) -> Settings:

@@ -25,7 +25,7 @@ from harness.run.locate import Path, dotted, line_at
 from harness.run.powers import POWERS, assumed
 from harness.run.recipe_checks import recipe_problems
 from harness.schema.errors import Problem, UnknownName, nearest
-from harness.schema.suite import Choice, Suite
+from harness.schema.suite import Choice, Recipe, Suite
 from harness.workloads import registry as workloads
 
 PIP_NAMES = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
@@ -80,8 +80,12 @@ def _values(data: dict[str, Any]) -> Iterator[tuple[Path, str, Any]]:
                 yield from (((table, number, key), key, value) for key, value in item.items())
     grid = data.get("grid")
     for key, values in (grid if isinstance(grid, dict) else {}).items():
-        for number, value in enumerate(values if isinstance(values, list) else []):
-            yield ("grid", key, number), key, value
+        lists: list[tuple[Path, str, Any]] = [(("grid", key), key, values)]
+        if isinstance(values, dict):
+            lists = [(("grid", key, part), part, values[part]) for part in values]
+        for path, name, found in lists:
+            for number, value in enumerate(found if isinstance(found, list) else []):
+                yield (*path, number), name, value
 
 
 def _choices(path: Path, key: str, value: Any) -> Iterator[tuple[Path, str, Any]]:
@@ -127,20 +131,26 @@ def check_combinations(suite: Suite, reading: Reading) -> list[Problem]:
 
 
 def _axes(suite: Suite, reading: Reading) -> Iterator[Problem]:
-    for key, values in suite.grid:
-        if values is None:
-            continue
+    for key, values in suite.grid.axes.items():
         path = ("grid", key)
         if not values:
             yield Problem(reading.where(path), dotted(path), values, "at least one value")
-        if getattr(suite.fixed, key) is not None:
+        if _both(values, getattr(suite.fixed, key)):
             other = f"fixed.{key} at {reading.where(('fixed', key))}"
             yield Problem(reading.where(path), dotted(path), None, f"either this or {other}, not both")
         for number, case in enumerate(suite.case):
-            if getattr(case, key) is not None:
+            if _both(values, getattr(case, key)):
                 place = ("case", number, key)
                 other = f"{dotted(path)} at {reading.where(path)}"
                 yield Problem(reading.where(place), dotted(place), None, f"either this or {other}, not both")
+
+
+def _both(values: Iterable[Any], other: Any) -> bool:
+    """Whether a grid's values and another table give the same thing: of recipes, which are laid over, the same part."""
+    if not isinstance(other, Recipe):
+        return other is not None
+    given = {part for part, value in other if value is not None}
+    return any(part in given for recipe in values for part, value in recipe if value is not None)
 
 
 def _powers(suite: Suite, reading: Reading) -> Iterator[Problem]:

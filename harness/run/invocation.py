@@ -18,9 +18,10 @@ from harness.run.conduct import Conductor, Event, Kept
 from harness.run.executors import local
 from harness.run.plan import Plan, make_plan
 from harness.run.powers import on_machine
+from harness.run.same_data import of_same_data, refuse_other_data
 from harness.run.search import Search
 from harness.run.spec import load_suite, parse_where, with_overrides
-from harness.run.store import TRACES, RunFolder
+from harness.run.store import RunFolder
 from harness.run.stored import stored_ok, stored_searches
 from harness.run.utilisation import wanted_peaks
 from harness.schema.errors import HarnessError
@@ -42,6 +43,7 @@ class Asked:
     devices: int | None = None
     resume: bool = False
     command: str = ""
+    accept_other_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,15 @@ def ready(asked: Asked) -> Ready:
 
 
 def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> Outcome:
-    """Run the plan into a new run folder. Raises StoreError where the results cannot be kept, before any trial."""
+    """Run the plan into a new run folder.
+
+    Raises InputError where a workload's data are not those recorded for it, StoreError where the results cannot be
+    kept; both before any trial.
+    """
     plan, inventory = ready.plan, ready.inventory
-    kept = stored_ok(asked.results, inventory.machine_key) if asked.resume else {}
+    prepared = _prepared(plan.trials)
+    refuse_other_data(prepared, asked.accept_other_data)
+    kept = of_same_data(stored_ok(asked.results, inventory.machine_key), prepared) if asked.resume else {}
     info = RunInfo(
         suite=ready.suite.model_dump(mode="json", exclude_unset=True),
         suite_file=str(asked.suite_file),
@@ -83,7 +91,7 @@ def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> O
         group_keys=list(plan.group_keys),
         compared_keys=list(plan.compared_keys),
         baseline=plan.baseline,
-        workloads=_prepared(plan.trials),
+        workloads=prepared,
         peaks=_peaks([trial for trial in plan.trials if trial.id not in kept], inventory),
         machine_key=inventory.machine_key,
         environment=inventory.environment,
@@ -107,7 +115,10 @@ def carry_out_one(
             raise HarnessError(f"plug-in {plugin.path} is not the file that trial {trial.id} ran with")
     inventory = local.probe()
     update: dict[str, Any] = {"planned": 1, "machine_key": inventory.machine_key, "environment": inventory.environment}
-    update |= {"workloads": info.workloads | _prepared([trial]), "peaks": _peaks([trial], inventory)}
+    prepared = _prepared([trial])
+    if not of_same_data({trial.id: (record, None)}, prepared):
+        raise HarnessError(f"the data of {trial.workload.label} are not those that trial {trial.id} was trained on")
+    update |= {"workloads": info.workloads | prepared, "peaks": _peaks([trial], inventory)}
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     update |= {"command": f"harness rerun {trial.id}", "started_at": now, "ended_at": None}
     folder = RunFolder.create(results, info.model_copy(update=update))
@@ -134,10 +145,8 @@ def _conducted(
     kept: Kept,
     searches: dict[str, Search],
 ) -> bool:
-    traces = folder.folder / TRACES
-
     def execute(trial: Trial) -> local.Execution:
-        return local.execute(trial, inventory.cores, traces if trial.kind == "trace" else None)
+        return local.execute(trial, inventory.cores, folder.folder)
 
     conductor = Conductor(inventory, folder, execute, observe, kept, searches)
     finished = False

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from harness.measure.parity import check_parity
 from harness.run.blame import Blame, Ended, blame
+from harness.run.learned import learned
 from harness.run.reduction import over_ranks
 from harness.schema.metrics import metric
 from harness.schema.record import Applied, Evaluation, Parity, Phase, RankResult, Record, Status, StepSeries, Warmup
@@ -103,7 +104,7 @@ def merged_metrics(trial: Trial, ranks: Sequence[RankResult], columns: Series, t
     metrics = over_ranks(trial, ranks)
     metrics |= _rates(metrics, ranks[0].facts)
     metrics |= _last_values(columns)
-    metrics |= _learned(_evaluations(ranks[0]), ranks[0].facts)
+    metrics |= learned(_evaluations(ranks[0]), ranks[0].facts)
     metrics["trial_s"] = trial_s
     training = [seconds for rank in ranks if (seconds := _number(rank.facts.get("training_wall_s"))) is not None]
     if len(training) == trial.processes:
@@ -133,21 +134,6 @@ def _last_values(columns: Series) -> dict[str, float]:
     norms = [norm for norm in columns.get("grad_norm", []) if norm is not None]
     found = {"loss": losses[-1:], "grad_norm": norms[-1:]}
     return {name: values[0] for name, values in found.items() if values}
-
-
-def _learned(evaluations: Sequence[Evaluation], facts: dict[str, Any]) -> dict[str, float]:
-    """The last evaluation's metrics, and the first evaluation that reaches the workload's target."""
-    if not evaluations:
-        return {}
-    found = {_eval_name(name): value for name, value in evaluations[-1].metrics.items()}
-    target, name = _number(facts.get("target")), _eval_name(str(facts.get("metric", "")))
-    if target is None:
-        return found
-    for evaluation in evaluations:
-        value = {_eval_name(key): value for key, value in evaluation.metrics.items()}.get(name)
-        if value is not None and (value >= target if facts.get("better") == "higher" else value <= target):
-            return found | {"steps_to_target": float(evaluation.step), "time_to_target_s": evaluation.train_s}
-    return found
 
 
 def merged_series(ranks: Sequence[RankResult]) -> Series:
@@ -245,10 +231,6 @@ def _warmup(first: RankResult | None) -> Warmup | None:
 def _without_series(rank: RankResult) -> RankResult:
     metrics = {name: value for name, value in rank.metrics.items() if math.isfinite(value)}
     return rank.model_copy(update={"series": {}, "metrics": metrics, "evaluations": _evaluations(rank)})
-
-
-def _eval_name(name: str) -> str:
-    return name if name.startswith("eval_") else f"eval_{name}"
 
 
 def _known(name: str) -> bool:

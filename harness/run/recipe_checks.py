@@ -61,4 +61,4 @@ def _misfit(choice: Choice | None, run: Length, sources: Sources) -> Iterator[Fo
 def _found(part: str, choice: Choice, fault: tuple[str, str], sources: Sources) -> Found:
     option, expected = fault
     found = choice.options.get(option)
-    return (*sources["recipe"], part, option), list(found) if isinstance(found, tuple) else found, expected
+    return (*sources[f"recipe.{part}"], option), list(found) if isinstance(found, tuple) else found, expected

@@ -6,6 +6,7 @@
       references.jsonl  the same for the reference executions parity is checked against
       steps.jsonl       per-step series while running; steps.parquet (steps.npz without pyarrow) once finished
       traces/           what the profiler wrote in trace trials, a file per rank
+      artifacts/        what trained models made (a sample of sound), where a workload leaves any
 
 A line is acknowledged when `append` returns: it is on disk then, whole, whatever happens to this process.
 """
@@ -32,6 +33,7 @@ TRIALS_FILE = "trials.jsonl"
 REFERENCES_FILE = "references.jsonl"
 STEPS_FILE = "steps.jsonl"
 TRACES = "traces"
+ARTIFACTS = "artifacts"
 BYTES_PER_TRIAL = 256 * 1024
 """Space asked for per planned trial before anything starts: a record of 2 ranks and 1,000 steps takes about 150 kB."""
 BYTES_AT_LEAST = 16 * 1024 * 1024

@@ -6,27 +6,17 @@ The report's glossary is generated from it. A record may hold no metric that is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
 
-Better = Literal["higher", "lower", "neither"]
+from harness.schema.metric import Metric
+from harness.schema.metrics_of_learning import LEARNING
 
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric. unit: SI or a count; formula: how it is computed; source: where the definition is from."""
-
-    name: str
-    unit: str
-    better: Better
-    definition: str
-    formula: str = ""
-    source: str = ""
-    pattern: str = ""
+__all__ = ["METRICS", "Metric", "metric"]
 
 
 def _metrics(*metrics: Metric) -> dict[str, Metric]:
-    return {metric.name: metric for metric in metrics}
+    names = [metric.name for metric in metrics]
+    assert len(names) == len(set(names)), "a metric has one definition"
+    return dict(zip(names, metrics, strict=True))
 
 
 METRICS: dict[str, Metric] = _metrics(
@@ -199,35 +189,7 @@ METRICS: dict[str, Metric] = _metrics(
     Metric(
         "parameters", "1", "neither", "Trainable parameters of the unwrapped model.", "counted once, tied weights once"
     ),
-    Metric(
-        "loss", "1", "lower", "Training loss at the last timed step.", "mean over the global batch, reduced over ranks"
-    ),
-    Metric(
-        "grad_norm",
-        "1",
-        "neither",
-        "L2 norm of the whole gradient before clipping, at the last step where it was taken.",
-    ),
-    Metric(
-        "eval_<metric>",
-        "",
-        "neither",
-        "The workload's held-out metric at the last evaluation; the workload says which way is better.",
-        "all held-out samples, off the clock",
-        pattern=r"eval_[a-z0-9_]+",
-    ),
-    Metric(
-        "steps_to_target",
-        "1",
-        "lower",
-        "Optimizer steps until the first evaluation that reaches the target; absent where none did.",
-    ),
-    Metric(
-        "time_to_target_s",
-        "s",
-        "lower",
-        "Training seconds until that evaluation, evaluations and set-up left out; absent where none did.",
-    ),
+    *LEARNING,
     Metric("warmup_steps", "1", "neither", "Steps before the timed window opened."),
     Metric(
         "skipped_steps",
@@ -237,14 +199,6 @@ METRICS: dict[str, Metric] = _metrics(
     ),
     Metric(
         "loss_scale", "1", "neither", "Gradient scaler's scale at the end of the timed window; absent without scaling."
-    ),
-    Metric(
-        "compile_s",
-        "s",
-        "lower",
-        "Seconds spent compiling (torch.compile), before the timed window; absent where nothing is compiled.",
-        "slowest rank",
-        "https://docs.pytorch.org/docs/stable/generated/torch.compile.html",
     ),
     Metric(
         "first_step_s",

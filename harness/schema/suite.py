@@ -5,16 +5,20 @@ cells = (cases × grid − exclude) + include, each laid over `fixed`
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     GetJsonSchemaHandler,
     PositiveInt,
+    Tag,
     WithJsonSchema,
     model_serializer,
     model_validator,
@@ -174,6 +178,38 @@ class Settings(Model):
 AXES: tuple[str, ...] = tuple(Settings.model_fields)
 
 
+class RecipeGrid(Model):
+    """A table of lists in place of a list of recipes: every combination is one. The same keys as Recipe, each a list.
+
+    The same ladder of learning rates for every optimizer: `[grid.recipe]`, `optimizer = ["sgd", "adamw"]`,
+    `lr = [1e-3, 1e-2]`.
+    """
+
+    optimizer: list[Choice] | None = None
+    lr: list[Annotated[float, Field(gt=0)]] | None = None
+    schedule: list[Choice] | None = None
+    weight_decay: list[Annotated[float, Field(ge=0)]] | None = None
+    clip: list[Annotated[float, Field(gt=0)] | Literal["off"]] | None = None
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """Every combination, the last key varying fastest."""
+        lists = {key: values for key, values in self if values is not None}
+        return [
+            Recipe.model_validate(dict(zip(lists, values, strict=True)))
+            for values in itertools.product(*lists.values())
+        ]
+
+
+def _list_or_table(value: Any) -> str:
+    return "table" if isinstance(value, dict | RecipeGrid) else "list"
+
+
+Recipes = Annotated[
+    Annotated[list[Recipe], Tag("list")] | Annotated[RecipeGrid, Tag("table")], Discriminator(_list_or_table)
+]
+
+
 class Grid(Model):
     """Lists of values: every combination is a cell. The same keys as Settings, each a list."""
 
@@ -182,7 +218,7 @@ class Grid(Model):
     strategy: list[Choice] | None = None
     precision: list[Choice] | None = None
     techniques: list[Choices] | None = None
-    recipe: list[Recipe] | None = None
+    recipe: Recipes | None = None
     global_batch: list[PositiveInt] | None = None
     batch_per_device: list[PositiveInt] | None = None
     micro_batch: list[MicroBatch] | None = None
@@ -192,6 +228,14 @@ class Grid(Model):
     devices: list[PositiveInt | Literal["auto"]] | Literal["powers"] | None = None
     """"powers": 1, 2, 4, … and all devices of the machine, each strategy on the counts that it can use"""
     device: list[Device] | None = None
+
+    @property
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """The values of each key that is given; of a table of recipes every combination."""
+        given = {key: values for key, values in self if values is not None}
+        if isinstance(self.recipe, RecipeGrid):
+            given["recipe"] = self.recipe.recipes
+        return given
 
 
 class Budget(Model):

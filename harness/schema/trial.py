@@ -150,6 +150,9 @@ class Trial(Model):
 
         With a found warm-up only the first `steps` steps are sure to be reached by every cell.
         """
-        every = self.steps if self.eval_every is None else self.eval_every
-        last = self.steps if self.warmup_steps is None else self.horizon(warmup_max)
+        every, last = self.steps if self.eval_every is None else self.eval_every, self.last_evaluation(warmup_max)
         return every > 0 and step > 0 and step <= last and (step % every == 0 or step == last)
+
+    def last_evaluation(self, warmup_max: int) -> int:
+        """The optimizer step after which evaluation takes place for the last time, where it does at all."""
+        return self.steps if self.warmup_steps is None else self.horizon(warmup_max)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -49,6 +50,7 @@ HELD_OUT_WINDOWS = 64
     micro_batch=8,
     source="https://docs.python.org/3/reference/ (pydoc_data.topics of the standard library)",
     licence="PSF-2.0",
+    data_hashes={"3.11.2": "d789009d9bd16559c7a36db12ffe1a1e9db39ff5b5d7bf238c1a1f1815fd2813"},
     model=ModelFacts(
         traits=frozenset({"transformer"}),
         columns=("attention.q", "attention.k", "attention.v", "mlp.up"),
@@ -91,6 +93,7 @@ def gpt(
         blocks=(Block,),
         trivial=trivial(data, held_out),
         data_hash=data.data_hash,
+        data_version=platform.python_version(),
     )
 
 

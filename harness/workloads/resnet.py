@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from harness.schema.suite import Choice, Recipe
@@ -47,6 +48,7 @@ SCALE = 4
     requires=("sklearn",),
     source="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits (in scikit-learn)",
     licence="CC-BY-4.0",
+    data_hashes={"*": "41e8f3c6e717051a2ae6a81df74fe573475cf8f30b2deb43ab6dc1899f86f3fd"},
     model=ModelFacts(
         traits=frozenset({"conv2d", "batchnorm"}),
         pieces=lambda model: model.pieces(),
@@ -76,6 +78,7 @@ def resnet(size: str) -> Workload:
         blocks=(Block,),
         trivial=data.trivial,
         data_hash=data.data_hash,
+        data_version=importlib.metadata.version("scikit-learn"),
     )
 
 

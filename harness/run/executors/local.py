@@ -22,9 +22,10 @@ from typing import Any, Literal
 
 from harness.machine.inventory import Inventory
 from harness.measure import entry
-from harness.measure.job import Job, result_path, trace_path
+from harness.measure.job import Job, artifacts_folder, result_path, trace_path
 from harness.run.executors.forkserver import start
 from harness.run.executors.interrupts import HeldBack
+from harness.run.store import ARTIFACTS, TRACES
 from harness.schema.errors import HarnessError
 from harness.schema.record import Peak, Phase, RankResult
 from harness.schema.suite import Choice
@@ -107,10 +108,10 @@ def _ask(function: Any, what: str, *arguments: str, within_s: float = PREPARE_TI
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def execute(trial: Trial, cores: Sequence[int], traces: Path | None = None) -> Execution:
+def execute(trial: Trial, cores: Sequence[int], keep: Path | None = None) -> Execution:
     """Run a trial in fresh processes until all have ended, it times out, or the person interrupts.
 
-    traces: the folder that is to keep what a trace trial leaves.
+    keep: the folder that is to have the files that the trial leaves (traces, artifacts), in folders of their own.
     """
     started_at, load = time.time(), os.getloadavg()[0]
     deadline = time.monotonic() + trial.timeout_s
@@ -126,21 +127,33 @@ def execute(trial: Trial, cores: Sequence[int], traces: Path | None = None) -> E
             ended = "interrupt"
         killed = end(processes, stacks=ended != "interrupt")
         ranks = [_left_behind(folder, rank, process, process in killed) for rank, process in enumerate(processes)]
-        artifacts = _kept(trial, folder, traces) if traces is not None else {}
+        artifacts = _kept(_left_files(trial, folder, ranks), keep) if keep is not None else {}
         shutil.rmtree(folder, ignore_errors=True)
     return Execution(ranks, ended, started_at, time.time(), (load, os.getloadavg()[0]), artifacts)
 
 
-def _kept(trial: Trial, folder: Path, traces: Path) -> dict[str, str]:
-    """Move the ranks' traces to where they are kept; what cannot be moved (a full disk) is lost, the record is not."""
+def _left_files(trial: Trial, folder: Path, ranks: Sequence[RankResult]) -> dict[str, tuple[Path, str]]:
+    """What the ranks left, by what it is: the file, and where it is to be kept."""
+    left = {
+        f"trace of rank {rank}": (trace_path(folder, rank), f"{TRACES}/{trial.id}-rank{rank}.json.gz")
+        for rank in range(trial.processes)
+    }
+    made = ranks[0].facts.get("artifacts") if ranks else None
+    for what, name in (made if isinstance(made, dict) else {}).items():
+        file = Path(str(name)).name
+        left[str(what)] = (artifacts_folder(folder, 0) / file, f"{ARTIFACTS}/{trial.id}-{file}")
+    return left
+
+
+def _kept(left: dict[str, tuple[Path, str]], keep: Path) -> dict[str, str]:
+    """Move files to where they are kept; what cannot be moved (a full disk) is lost, the record is not."""
     kept = {}
-    for rank in range(trial.processes):
-        left, target = trace_path(folder, rank), traces / f"{trial.id}-rank{rank}.json.gz"
+    for what, (file, name) in left.items():
         with contextlib.suppress(OSError):
-            if left.exists():
-                traces.mkdir(exist_ok=True)
-                shutil.move(left, target)
-                kept[f"trace of rank {rank}"] = f"{traces.name}/{target.name}"
+            if file.is_file():
+                (keep / name).parent.mkdir(exist_ok=True)
+                shutil.move(file, keep / name)
+                kept[what] = name
     return kept
 
 
