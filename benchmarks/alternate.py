@@ -61,7 +61,7 @@ def built(job: Job, draw: random.Random) -> dict[str, Arm]:
         return lambda count: run_laps(training, count).step_s
 
     def bare() -> Arm:
-        step = bare_stepper(job.trial, workload, job.rank, job.world_size)
+        step, _model = bare_stepper(job.trial, workload, job.rank, job.world_size)
 
         def together(count: int) -> list[float]:
             if job.world_size > 1:

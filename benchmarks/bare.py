@@ -61,8 +61,8 @@ def timed(step: Callable[[], None], count: int) -> list[float]:
     return [after - before for before, after in itertools.pairwise(stamps)]
 
 
-def bare_stepper(trial: Trial, workload: Workload, rank: int, world_size: int) -> Callable[[], None]:
-    """Return a function that trains one optimizer step."""
+def bare_stepper(trial: Trial, workload: Workload, rank: int, world_size: int) -> tuple[Callable[[], None], nn.Module]:
+    """Return a function that trains one optimizer step, and the model that it trains."""
     torch.manual_seed(trial.seed)
     model = wrap(workload.build(), trial.strategy, world_size, workload.blocks)
     recipe = trial.recipe
@@ -86,4 +86,4 @@ def bare_stepper(trial: Trial, workload: Workload, rank: int, world_size: int) -
         optimizer.zero_grad(set_to_none=True)
         step += 1
 
-    return train
+    return train, model
