@@ -1,7 +1,7 @@
-"""What a trial of a recipe costs: CPU of the whole trial against a loop written by hand that trains and evaluates as often.
+"""What a trial of a recipe costs: CPU of the whole trial against a loop by hand that trains and evaluates as often.
 
-The trial does more: it checks what is applied, compares its first steps, waits for steady steps, watches. Over a run that is
-long enough to learn something this must hardly show. CPU seconds, not wall: other work on the machine takes no part.
+The trial does more: it checks what is applied, compares its first steps, waits for steady steps, watches. Over a run
+that is long enough to learn something this must hardly show. CPU seconds, not wall: other work takes no part.
 """
 
 from __future__ import annotations
