@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from harness.analyse.stats import holm
 from harness.schema.metrics import metric as definition_of
 
 Verdict = Literal["faster", "slower", "no difference shown", "undecided"]
@@ -126,20 +127,6 @@ def _as_columns(ratio: Ratio) -> dict[str, Any]:
         "rounds": ratio.rounds,
         "p": ratio.p,
     }
-
-
-def holm(p: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Holm's step-down correction; NaN stays NaN and is not counted.
-
-    Sorted ascending: corrected p of rank i (from 0) = max over j ≤ i of (m − j) × p of rank j, at most 1.
-    Source: https://www.jstor.org/stable/4615733
-    """
-    corrected = np.full(len(p), np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    steps = (len(order) - np.arange(len(order))) * p[order]
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(order) else []
-    return corrected
 
 
 def verdict(ratio: Ratio, p_holm: float | None, higher_is_faster: bool) -> tuple[Verdict, str]:
