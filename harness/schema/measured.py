@@ -1,0 +1,39 @@
+"""Measured rounds: what two versions are compared by. One JSON line per cell and round, from any source.
+
+Records of run folders are turned into such lines (`analyse/sides`); anybody may write them by hand: the JSON schema is
+exported to docs/schema/measured.json.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.schema.record import SCHEMA_VERSION
+
+
+class Measured(BaseModel):
+    """The figures of one round of one cell: fresh processes, once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+
+    schema_version: Annotated[int, Field(alias="schema", ge=1)] = SCHEMA_VERSION
+    cell: Annotated[str, Field(min_length=1)]
+    """what was measured; cells of the same name on both sides are compared"""
+    round: Annotated[str, Field(min_length=1)]
+    """rounds of the same name are pairs, where both sides are of one session"""
+    session: Annotated[str, Field(min_length=1)]
+    """rounds of one session ran interleaved, in random order: what the machine did to a round hits both sides alike"""
+    machine: str = ""
+    """key of the machine: figures of different keys are not compared"""
+    environment: dict[str, Any] = {}
+    """what the machine is, so that a difference can be named"""
+    status: str = "OK"
+    """how the round ended; only OK has figures that count"""
+    anchor: bool = False
+    """a cell whose code is the same on both sides: what other sessions are compared through"""
+    device: str = "cpu"
+    """kind of device: on cpu, CPU time decides and wall time only where it differs by a tenth"""
+    metrics: dict[str, float | None] = {}
+    """figures in SI units, by their names in the dictionary of metrics"""
