@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
+from harness.schema.measured import Measured
 from harness.schema.record import Record, RunInfo, StepSeries
 from harness.schema.suite import Suite
 from harness.schema.trial import Trial
@@ -18,6 +19,7 @@ SCHEMAS: dict[str, tuple[type[BaseModel], JsonSchemaMode]] = {
     "record": (Record, "serialization"),
     "run": (RunInfo, "serialization"),
     "steps": (StepSeries, "serialization"),
+    "measured": (Measured, "validation"),
 }
 """File name → what it describes, as it is written by a person (validation) or by the harness (serialization)."""
 

@@ -21,6 +21,8 @@ class Measured(BaseModel):
     schema_version: Annotated[int, Field(alias="schema", ge=1)] = SCHEMA_VERSION
     cell: Annotated[str, Field(min_length=1)]
     """what was measured; cells of the same name on both sides are compared"""
+    label: str = ""
+    """the cell in words; left out: its name"""
     round: Annotated[str, Field(min_length=1)]
     """rounds of the same name are pairs, where both sides are of one session"""
     session: Annotated[str, Field(min_length=1)]

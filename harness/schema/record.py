@@ -271,6 +271,8 @@ class RunInfo(Read):
     started_at: str
     ended_at: str | None = None
     """None: the run was cut off"""
+    session: str = ""
+    """name of the session whose runs are interleaved with this one; empty: the run is one by itself"""
     harness_version: str = ""
     parent_cpu_s: float | None = None
     """CPU seconds of the parent process over the whole run"""
