@@ -138,7 +138,6 @@ GOOD = side(rounds=5)
     [
         ([], "only A has it"),
         ([*GOOD, GOOD[2]], "B has round 2 more than once"),
-        (changed(GOOD, 1, status="OOM"), "in B round 1 ended OOM: the rounds that are left may be the lucky ones"),
         (GOOD[:4], "round 4 is on one side only"),
         (changed(GOOD, 0, session="another"), "the rounds of B are of several sessions"),
         (
@@ -150,6 +149,16 @@ GOOD = side(rounds=5)
 def test_rounds_that_are_no_pairs_are_never_judged(broken: list[Measured], reason: str) -> None:
     (found,) = compare(GOOD, broken)
     assert (found.verdict, found.reason) == ("not comparable", reason)
+
+
+def test_a_cell_that_b_broke_has_regressed() -> None:
+    broken = changed(GOOD, 1, status="OOM")
+    (found,) = compare(GOOD, broken)
+    assert (found.verdict, found.metric) == ("regressed", "status")
+    assert found.reason == "all rounds of A ended well, of B not: round 1 OOM"
+    (mended,) = compare(broken, GOOD)
+    assert mended.verdict == "not comparable"
+    assert mended.reason == "in A round 1 ended OOM: the rounds that are left may be the lucky ones"
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,9 @@ def compare(a: Iterable[Measured], b: Iterable[Measured], null: Iterable[Measure
     anchors = _anchors(first, second)
     for cell in dict.fromkeys([*first, *second]):
         one, other = first.get(cell, []), second.get(cell, [])
+        if broken := newly_failing(one, other):
+            found.append(Judgement(cell, "status", "regressed", broken))
+            continue
         if refusal := refused(one, other):
             found.append(Judgement(cell, "", "not comparable", refusal))
             continue
@@ -111,6 +114,14 @@ def _by_cell(measured: Iterable[Measured]) -> dict[str, list[Measured]]:
     for item in measured:
         found.setdefault(item.cell, []).append(item)
     return found
+
+
+def newly_failing(a: Sequence[Measured], b: Sequence[Measured]) -> str | None:
+    """What to say where every round of A ended well and some of B did not: B broke the cell."""
+    ended = [f"round {item.round} {item.status}" for item in b if item.status != "OK"]
+    if not a or not ended or any(item.status != "OK" for item in a) or a[0].machine != b[0].machine:
+        return None
+    return f"all rounds of A ended well, of B not: {listed(ended, most=3)}"
 
 
 def refused(a: Sequence[Measured], b: Sequence[Measured]) -> str | None:

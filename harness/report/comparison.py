@@ -43,7 +43,7 @@ def in_words(judgements: Sequence[Judgement], labels: Mapping[str, str]) -> str:
 
 def _figure(each: Judgement, labels: Mapping[str, str]) -> str:
     effect = f" {percent(each.effect)}" if each.effect is not None else ""
-    return f"{labels.get(each.cell, each.cell)} {each.metric}{effect}"
+    return f"{clip(labels.get(each.cell, each.cell), 80)} {each.metric}{effect}"
 
 
 def percent(ratio: float) -> str:

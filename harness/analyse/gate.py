@@ -1,0 +1,46 @@
+"""The gate: from judgements to one exit code. Nothing measured is never "nothing worse"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from harness.analyse.compare import Judgement
+
+NEW = "only B has it"
+"""A cell without a past is told, and stops nobody."""
+
+
+class Gate(IntEnum):
+    """Exit codes of `harness gate`."""
+
+    PASSED = 0
+    REGRESSED = 1
+    NOTHING_MEASURED = 2
+    NOT_COMPARABLE = 3
+    UNDECIDED = 4
+
+
+MEANS = {
+    Gate.PASSED: "nothing is worse",
+    Gate.REGRESSED: "something is worse",
+    Gate.NOTHING_MEASURED: "nothing was measured",
+    Gate.NOT_COMPARABLE: "something cannot be compared",
+    Gate.UNDECIDED: "nothing is worse, but not everything is decided (--strict)",
+}
+
+
+def gate(judgements: Sequence[Judgement], strict: bool = False) -> Gate:
+    """The first that applies: something regressed, nothing was measured on both sides, something cannot be compared,
+    something is undecided (only where that is asked for), nothing is worse.
+    """
+    words = [each.verdict for each in judgements if each.reason != NEW]
+    if "regressed" in words:
+        return Gate.REGRESSED
+    if not words:
+        return Gate.NOTHING_MEASURED
+    if "not comparable" in words:
+        return Gate.NOT_COMPARABLE
+    if strict and "undecided" in words:
+        return Gate.UNDECIDED
+    return Gate.PASSED
