@@ -15,16 +15,13 @@ from typing import Literal
 
 import numpy as np
 
+from harness.analyse.comparable import Rounds, newly_failing, refused, unusable
 from harness.analyse.gates import Gate, gates
 from harness.analyse.quantity import count, listed
 from harness.analyse.stats import Floats, Paired, Unpaired, holm, holm_alphas
 from harness.schema.measured import Measured
-from harness.schema.metrics import metric as definition_of
 
 Verdict = Literal["regressed", "improved", "same", "undecided", "not comparable"]
-Rounds = dict[str, Measured]
-"""By name of the round."""
-
 ALPHA = 0.01
 """Chance of any wrong `regressed` or `improved` in the whole comparison of identical code."""
 ALPHA_SIGN = 0.05
@@ -116,38 +113,6 @@ def _by_cell(measured: Iterable[Measured]) -> dict[str, list[Measured]]:
     return found
 
 
-def newly_failing(a: Sequence[Measured], b: Sequence[Measured]) -> str | None:
-    """What to say where every round of A ended well and some of B did not: B broke the cell."""
-    ended = [f"round {item.round} {item.status}" for item in b if item.status != "OK"]
-    if not a or not ended or any(item.status != "OK" for item in a) or a[0].machine != b[0].machine:
-        return None
-    return f"all rounds of A ended well, of B not: {listed(ended, most=3)}"
-
-
-def refused(a: Sequence[Measured], b: Sequence[Measured]) -> str | None:
-    """Why two sets of rounds of one cell cannot be compared at all; None: they can."""
-    for name, side in (("A", a), ("B", b)):
-        if not side:
-            return f"only {'B' if name == 'A' else 'A'} has it"
-        names = [item.round for item in side]
-        if twice := sorted({each for each in names if names.count(each) > 1}):
-            return f"{name} has round {listed(twice, most=3)} more than once"
-        if bad := [f"round {item.round} ended {item.status}" for item in side if item.status != "OK"]:
-            return f"in {name} {listed(bad, most=3)}: the rounds that are left may be the lucky ones"
-        if len({item.session for item in side}) > 1:
-            return f"the rounds of {name} are of several sessions"
-    if a[0].machine != b[0].machine:
-        return f"other machines: {_differing(a[0].environment, b[0].environment) or 'their keys differ'}"
-    if a[0].session == b[0].session and (alone := {i.round for i in a} ^ {i.round for i in b}):
-        return f"round {listed(sorted(alone), most=3)} is on one side only"
-    return None
-
-
-def _differing(a: Mapping[str, object], b: Mapping[str, object]) -> str:
-    keys = [key for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)]
-    return listed([f"{key} {a.get(key, 'unknown')} against {b.get(key, 'unknown')}" for key in keys], most=3)
-
-
 def _anchors(a: Mapping[str, Sequence[Measured]], b: Mapping[str, Sequence[Measured]]) -> tuple[Rounds, Rounds]:
     """The rounds of the cell that is an anchor on both sides; empty where there is none."""
     shared = [cell for cell in a if cell in b and a[cell][0].anchor and b[cell][0].anchor]
@@ -166,7 +131,7 @@ def _judge_metric(
     if not all(map(all, have)):
         found.append(Judgement(cell, gate.metric, "not comparable", "some rounds lack it"))
         return
-    if bad := _unusable(gate, sides):
+    if bad := unusable(gate, sides):
         found.append(Judgement(cell, gate.metric, "not comparable", bad))
     elif gate.kind != "timed":
         found.append(_counted(cell, gate, sides))
@@ -174,17 +139,6 @@ def _judge_metric(
         timed.append(waiting)
     else:
         found.append(waiting)
-
-
-def _unusable(gate: Gate, sides: tuple[Rounds, Rounds]) -> str | None:
-    for name, side in zip("AB", sides, strict=True):
-        for item in side.values():
-            value = item.metrics[gate.metric]
-            if value is None or not math.isfinite(value):
-                return f"round {item.round} of {name} is {value}: no number"
-            if value < 0 or (value == 0 and gate.kind == "timed"):
-                return f"round {item.round} of {name} is {value:g}: no {definition_of(gate.metric).unit} is that"
-    return None
 
 
 def _counted(cell: str, gate: Gate, sides: tuple[Rounds, Rounds]) -> Judgement:

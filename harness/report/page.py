@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +27,8 @@ from harness.report.fit_table import fit_table
 from harness.report.look import Look, look_of
 from harness.report.sections import Section, sections
 from harness.report.text import clip, finalize, short
+from harness.report.whole_file import write_whole
 from harness.run.stored import StoredRun
-from harness.schema.errors import StoreError
 from harness.schema.memory_size import memory_text
 
 POLICY = (
@@ -102,16 +100,7 @@ def write_page(run: StoredRun | Sequence[StoredRun], path: Path) -> None:
 
     Raises StoreError where the file cannot be written.
     """
-    content = build_page(run).encode("utf-8", errors="replace")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise StoreError(f"page {path}: {error.strerror or error}") from error
+    write_whole(path, build_page(run), "page")
 
 
 def csp_hash(text: str) -> str:

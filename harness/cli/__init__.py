@@ -1,0 +1,11 @@
+"""The command line: the only folder that prints or exits. Results go to stdout, progress and errors to stderr."""
+
+from harness.cli.terminal import app, main
+
+# isort: split
+from harness.cli import runs
+
+# isort: split
+from harness.cli import look, verdicts
+
+__all__ = ["app", "look", "main", "runs", "verdicts"]
