@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,8 @@ PUBLISHED: dict[tuple[str, str], int | float] = {
     ("resnet", "50"): 23.5e6,
     ("resnet", "101"): 42.5e6,
     ("resnet", "152"): 58.2e6,
+    ("deepspeech", "5x800"): 41_187_968,
+    ("wavenet", "30"): 43.3e6,
 }
 """parameters: exact ones as int, rounded ones as float"""
 
@@ -223,7 +226,7 @@ def test_defaults_are_complete_and_divide_over_two_ranks(name: str) -> None:
     for size in facts.sizes:
         assert all(value is not None for _, value in facts.recipe_for(size))
     assert facts.global_batch % (2 * facts.micro_batch) == 0
-    assert built(name).units_per_sample > 0
+    assert all(built(name).units_of(np.array([sample])) > 0 for sample in range(len(built(name).train[0])))
     assert len(built(name).held_out[0]) >= 32
     assert facts.source
     assert facts.licence
