@@ -38,6 +38,8 @@ PUBLISHED: dict[tuple[str, str], int | float] = {
     ("resnet", "152"): 58.2e6,
     ("translation", "base"): 64e6,
     ("translation", "big"): 216e6,
+    ("deepspeech", "5x800"): 41_187_968,
+    ("wavenet", "30"): 43.3e6,
 }
 """parameters: exact ones as int, rounded ones as float"""
 
