@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,10 +105,8 @@ def population_statistics(training: Training) -> Iterator[None]:
 
 
 def _forward_over_training_data(training: Training) -> None:
-    samples = training.workload.train[0].shape[0]
-    for number in range(STATISTICS_BATCHES):
-        first = number * EVALUATION_BATCH
-        if first >= samples:
-            return
-        indices = torch.arange(first, min(first + EVALUATION_BATCH, samples))
-        training.workload.loss(training.model, training.fetch(training.workload.train, indices))
+    train = training.workload.train
+    chosen = some_of(train[0].shape[0], STATISTICS_BATCHES * EVALUATION_BATCH)
+    batches = math.ceil(len(chosen) / EVALUATION_BATCH)
+    for number in range(batches):
+        training.workload.loss(training.model, training.fetch(train, chosen[number::batches]))

@@ -30,7 +30,7 @@ def prepare(workload_json: str) -> dict[str, Any]:
         "unit": facts.unit,
         "metric": facts.metric,
         "better": facts.better,
-        "target": facts.target,
+        "target": facts.target_for(asked["size"]),
         "source": facts.source,
         "licence": facts.licence,
         "trivial": workload.trivial,

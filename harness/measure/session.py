@@ -117,7 +117,7 @@ def describe(training: Training, result: RankResult) -> None:
         "unit": facts.unit,
         "metric": facts.metric,
         "better": facts.better,
-        "target": facts.target,
+        "target": facts.target_for(trial.size),
         "equivalence": loosest(*classes, *filter(None, [training.wrapped.equivalence])),
         "data_hash": training.workload.data_hash,
         **group_facts(training.optimizer),

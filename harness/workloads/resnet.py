@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from harness.schema.suite import Choice, Recipe
 from harness.strategies import ModelFacts
 from harness.workloads import Workload, register
+from harness.workloads.classes import Rate, accuracy, cross_entropy
 from harness.workloads.digits import WHITE, Pixels, digits
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from harness.workloads import Batch
+    from torch import Tensor
 
 BASIC = {"widths": (64, 128, 256, 512), "imagenet_stem": True}
 BOTTLENECK = {"widths": (256, 512, 1024, 2048), "bottleneck": True, "imagenet_stem": True}
@@ -27,6 +26,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "152": {"depths": (3, 8, 36, 3), **BOTTLENECK},
 }
 SCALE = 4
+CLASSES = 10
 
 
 @register(
@@ -55,13 +55,15 @@ SCALE = 4
         piece_count=lambda shape: sum(shape["depths"]) + 2,
     ),
 )
-def resnet(size: str) -> Workload:
+def resnet(size: str, *, stochastic_depth: Rate = 0.0, label_smoothing: Rate = 0.0) -> Workload:
     """Which of ten handwritten digits a picture shows, with a ResNet of 0.02 to 58 M parameters.
 
     The pictures of 8×8 pixels are enlarged to 32×32 (bilinear), one channel. nano, micro and mini run on a CPU: basic
     blocks behind a small stem. 18, 50, 101 and 152 are the published networks with 10 classes (11.2, 23.5, 42.5 and
     58.1 M parameters; with one channel for three the first convolution has 6272 fewer). The target is for micro.
     All held-out pictures are evaluated.
+    stochastic_depth: largest share of samples that skip a block in training, reached at the last block;
+    label_smoothing: share of the training target that is spread over all classes.
     Raises KeyError for a size that is not in `SIZES`.
     """
     import torch
@@ -70,15 +72,16 @@ def resnet(size: str) -> Workload:
 
     data = digits()
     return Workload(
-        build=lambda: ResNet(channels=1, classes=10, **SIZES[size]),
+        build=lambda: ResNet(channels=1, classes=CLASSES, stochastic_depth=stochastic_depth, **SIZES[size]),
         train=(enlarge(data.train_pictures), torch.from_numpy(data.train_labels)),
         held_out=(enlarge(data.held_out_pictures), torch.from_numpy(data.held_out_labels)),
-        loss=_loss,
-        evaluate=_evaluate,
+        loss=cross_entropy(label_smoothing),
+        evaluate=accuracy,
         blocks=(Block,),
         trivial=data.trivial,
         data_hash=data.data_hash,
         data_version=importlib.metadata.version("scikit-learn"),
+        classes=CLASSES,
     )
 
 
@@ -89,15 +92,3 @@ def enlarge(pictures: Pixels) -> Tensor:
 
     scaled = torch.from_numpy(pictures).unsqueeze(1).float() / WHITE
     return functional.interpolate(scaled, scale_factor=float(SCALE), mode="bilinear", align_corners=False)
-
-
-def _loss(model: nn.Module, batch: Batch) -> Tensor:
-    from torch.nn import functional
-
-    pictures, labels = batch
-    return functional.cross_entropy(model(pictures).float(), labels)
-
-
-def _evaluate(model: nn.Module, batch: Batch) -> dict[str, tuple[Tensor, int]]:
-    pictures, labels = batch
-    return {"accuracy": ((model(pictures).argmax(dim=1) == labels).sum(), len(labels))}

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.workloads.models.stochastic_depth import StochasticDepth, rate_at
+
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """Convolution without bias, padded to keep the size, and its BatchNorm."""
@@ -25,10 +27,10 @@ class Block(nn.Module):
     """One repeated layer: relu(x + branch(x)), (batch, inputs, h, w) → (batch, outputs, h ÷ stride, w ÷ stride).
 
     basic: two 3×3 convolutions; bottleneck: 1×1, 3×3, 1×1 with a quarter of the outputs in between. Where the shape
-    changes, x passes through a 1×1 convolution.
+    changes, x passes through a 1×1 convolution. drop_rate: share of samples whose branch is left out in training.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, bottleneck: bool):
+    def __init__(self, inputs: int, outputs: int, stride: int, bottleneck: bool = False, drop_rate: float = 0.0):
         super().__init__()
         inner = outputs // 4 if bottleneck else outputs
         layers = (
@@ -37,12 +39,13 @@ class Block(nn.Module):
             else [convolution(inputs, inner, 3, stride), nn.ReLU()]
         )
         self.branch = nn.Sequential(*layers, convolution(inner, outputs, 1 if bottleneck else 3))
+        self.depth = StochasticDepth(drop_rate)
         same = stride == 1 and inputs == outputs
         self.shortcut = nn.Identity() if same else convolution(inputs, outputs, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the branch to x."""
-        return F.relu(self.branch(x) + self.shortcut(x))
+        return F.relu(self.depth(self.branch(x)) + self.shortcut(x))
 
 
 class Classifier(nn.Module):
@@ -63,7 +66,8 @@ class ResNet(nn.Module):
 
     widths, depths: outputs and number of blocks of each stage; each stage but the first halves the size.
     imagenet_stem: 7×7 convolution with stride 2 and a 3×3 maximum with stride 2 (published); else one 3×3 convolution
-    with stride 2, which leaves small pictures large enough for the stages.
+    with stride 2, which leaves small pictures large enough for the stages. stochastic_depth: drop rate of the last
+    block's branch; it rises linearly over the blocks.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class ResNet(nn.Module):
         depths: Sequence[int],
         bottleneck: bool = False,
         imagenet_stem: bool = False,
+        stochastic_depth: float = 0.0,
     ) -> None:
         super().__init__()
         width = 64 if imagenet_stem else widths[0]
@@ -82,10 +87,11 @@ class ResNet(nn.Module):
         if imagenet_stem:
             stem.append(nn.MaxPool2d(3, 2, padding=1))
         self.stem = nn.Sequential(*stem)
-        blocks = []
+        blocks: list[nn.Module] = []
         for stage, (outputs, depth) in enumerate(zip(widths, depths, strict=True)):
             for number in range(depth):
-                blocks.append(Block(width, outputs, 2 if stage > 0 and number == 0 else 1, bottleneck))
+                rate = rate_at(len(blocks), sum(depths), stochastic_depth)
+                blocks.append(Block(width, outputs, 2 if stage > 0 and number == 0 else 1, bottleneck, rate))
                 width = outputs
         self.blocks = nn.Sequential(*blocks)
         self.classifier = Classifier(width, classes)
