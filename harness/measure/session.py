@@ -185,7 +185,8 @@ def window(session: Session, training: Training) -> None:
     for monitor in watching:
         monitor.window_ends(training, result)
     steps = len(timed.step_s)
-    result.facts |= session.stopping.facts(training) | {"units_per_sample": units_per_sample(training, first, steps)}
+    result.facts["units_per_sample"] = units_per_sample(training, first, steps)
+    result.facts |= session.stopping.facts(training, early=steps < trial.steps)
     ranks = training.place.world_size
     result.metrics |= {
         "step_s": statistics.median(timed.step_s),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.measure.evaluation import evaluate
+from harness.measure.steady import WARMUP_MAX
 from harness.measure.training import Training
 from harness.recipes.regularizers import EarlyStop
 from harness.workloads import registry as workloads
@@ -37,19 +38,21 @@ class Stopping:
         if self.rule is None or not self.values:
             return False
         self.stopped = bool(training.agreed(self.rule.due(self.values, self.better)))
-        if self.stopped and result.evaluations and result.evaluations[-1].step == training.steps_done:
-            last = result.evaluations[-1]
-            result.evaluations[-1] = last.model_copy(update={"metrics": evaluate(training, last=True)})
+        step, evaluations = training.steps_done, result.evaluations
+        whole = step == training.trial.last_evaluation(WARMUP_MAX)  # it was the last one already
+        if self.stopped and not whole and evaluations[-1].step == step:
+            metrics = evaluate(training, last=True)
+            evaluations[-1] = evaluations[-1].model_copy(update={"metrics": metrics})
         return self.stopped
 
-    def facts(self, training: Training) -> dict[str, Any]:
-        """What the record says: whether and where training ended early, and its best evaluation."""
+    def facts(self, training: Training, early: bool) -> dict[str, Any]:
+        """What the record says: where training ended early (None: all steps were taken), and its best evaluation."""
         if self.rule is None or not self.values:
             return {}
         best = self.rule.best(self.values, self.better)
         return {
             "early_stopping": {
-                "stopped_step": training.steps_done if self.stopped else None,
+                "stopped_step": training.steps_done if early else None,
                 "best_step": self.steps[best],
                 "best_value": self.values[best],
             }
