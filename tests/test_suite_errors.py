@@ -80,7 +80,7 @@ def test_a_good_suite_is_read(tmp_path: Path) -> None:
         # wrong keys
         ("[budget]", "[bugdet]", "suite.toml:17: bugdet: found {'repeats': 2, 'seeds': [0, 1]}, expected one of question, baseline, fixed, grid, case, exclude, include, budget (did you mean 'budget'?)"),
         ("micro_batch = 8", "microbatch = 8", "suite.toml:8: fixed.microbatch: found 8, expected one of workload, size, strategy, precision, techniques, recipe, global_batch, batch_per_device, micro_batch, steps, warmup_steps, eval_every, devices, device (did you mean 'micro_batch'?)"),
-        ("lr = 3e-3", "learning_rate = 3e-3", "suite.toml:10: fixed.recipe.learning_rate: found 0.003, expected one of optimizer, lr, schedule, weight_decay, clip"),
+        ("lr = 3e-3", "learning_rate = 3e-3", "suite.toml:10: fixed.recipe.learning_rate: found 0.003, expected one of optimizer, lr, schedule, weight_decay, clip, regularizers"),
         ("repeats = 2", "rounds = 2", f"suite.toml:18: budget.rounds: found 2, expected one of {BUDGET_KEYS}"),
         ('question = "Which is fastest?"', "", "suite.toml:1: question: expected a value: it must be given"),
         # wrong names
@@ -372,7 +372,7 @@ def test_table_of_recipes_is_every_combination_over_what_is_fixed(tmp_path: Path
         ("'down', depth", "'down', dept", "suite.toml:13: grid.recipe.optimizer[1].dept: found 3, expected an option of down: depth, fast (did you mean 'depth'?)"),
         ("['adam'", "['adma'", "suite.toml:13: grid.recipe.optimizer[0]: found 'adma', expected one of adam, down (did you mean 'adam'?)"),
         ("1e-2]", "0.0]", "suite.toml:13: grid.recipe.lr[1]: found 0.0, expected greater than 0"),
-        ("lr = [", "rate = [", "suite.toml:13: grid.recipe.rate: found [0.001, 0.01], expected one of optimizer, lr, schedule, weight_decay, clip"),
+        ("lr = [", "rate = [", "suite.toml:13: grid.recipe.rate: found [0.001, 0.01], expected one of optimizer, lr, schedule, weight_decay, clip, regularizers"),
         ("lr = [1e-3, 1e-2]", "lr = 1e-3", "suite.toml:13: grid.recipe.lr: found 0.001, expected a list"),
         ("lr = [1e-3, 1e-2]", "clip = [1.0]", "suite.toml:13: grid.recipe: expected either this or fixed.recipe at suite.toml:10, not both"),
     ],

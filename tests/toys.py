@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from harness.recipes.optimizers import registry as optimizers
+from harness.recipes.regularizers import Regularizer
+from harness.recipes.regularizers import registry as regularizers
 from harness.recipes.schedules import registry as schedules
 from harness.schema.registry import Registry
 from harness.schema.suite import Choice, Recipe
@@ -15,7 +17,9 @@ from harness.strategies.precision import precisions
 from harness.strategies.techniques import techniques
 from harness.workloads import registry as workloads
 
-RECIPE = Recipe(optimizer=Choice(name="down"), lr=0.1, schedule=Choice(name="flat"), weight_decay=0.0, clip=1.0)
+RECIPE = Recipe(
+    optimizer=Choice(name="down"), lr=0.1, schedule=Choice(name="flat"), weight_decay=0.0, clip=1.0, regularizers=()
+)
 
 
 def plain() -> None:
@@ -28,6 +32,16 @@ def tuned(*, depth: int = 2, fast: bool = False) -> None:
 
 def alone(*, cores: str = "share") -> None:
     """One process."""
+
+
+def deeper(*, depth: int = 4) -> Regularizer:
+    """Sets an option that some workloads have."""
+    return Regularizer(workload={"depth": depth})
+
+
+def decaying(*, decay: float = 0.5) -> Regularizer:
+    """Sets a key of the recipe."""
+    return Regularizer(recipe={"weight_decay": decay})
 
 
 @pytest.fixture
@@ -57,4 +71,5 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     only(precisions, fp32=(plain, {}), bf16=(plain, {"equivalence": "approximate"}))
     only(techniques, checkpointing=(plain, {}), compiled=(tuned, {}))
     only(optimizers, down=(tuned, {}), adam=(plain, {}))
+    only(regularizers, deeper=(deeper, {}), decaying=(decaying, {}))
     only(schedules, flat=(plain, {}), cosine=(plain, {}))

@@ -30,8 +30,25 @@ def caveats(study: Study) -> list[str]:
         _limited(study),
         _elsewhere(study),
         _other_data(study),
+        _ended_early(study),
     ]
     return [*(text for text in found if text), *study.run.warnings]
+
+
+def _ended_early(study: Study) -> str:
+    ended: dict[str, None] = {}
+    for record, label in zip(
+        study.trials["record"], study.trials["group_label"] + " " + study.trials["label"], strict=True
+    ):
+        noted = record.per_rank[0].facts.get("early_stopping") if record.per_rank else None
+        if isinstance(noted, dict) and noted.get("stopped_step") is not None:
+            ended[label] = None
+    if not ended:
+        return ""
+    return (
+        f"Early stopping ended trials before their last step: {listed(list(ended), most=4)}. Speed is of the steps "
+        "they took, held-out metrics are of their last evaluation; the best is in each trial's record."
+    )
 
 
 def _other_data(study: Study) -> str:

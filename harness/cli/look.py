@@ -17,7 +17,7 @@ def list_(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what is registered: strategies, precisions, techniques, workloads, optimizers, schedules, monitors."""
+    """List what is registered: strategies, precisions, techniques, workloads, optimizers, schedules, regularizers, …"""
     from harness.report.listing import KINDS, registered
     from harness.schema.errors import UnknownName
     from harness.schema.registry import load_plugin

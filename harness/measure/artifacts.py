@@ -8,7 +8,6 @@ import torch
 
 from harness.measure.job import Job, artifacts_folder
 from harness.measure.training import Training
-from harness.recipes.build import weights_to_judge
 from harness.schema.record import RankResult
 from harness.strategies import compilation
 
@@ -25,7 +24,7 @@ def leave_artifacts(job: Job, training: Training, result: RankResult) -> None:
     folder.mkdir(exist_ok=True)
     training.model.eval()
     try:
-        with torch.no_grad(), compilation.uncompiled(), weights_to_judge(training.optimizer):
+        with torch.no_grad(), compilation.uncompiled(), training.judged():
             made = make(training.model, folder)
         result.facts["artifacts"] = {what: path.name for what, path in made.items()}
     except Exception as error:

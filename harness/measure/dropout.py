@@ -52,8 +52,18 @@ class Dropout:
         self._rates = rates_of((training.model, training.plain, *training.wrapped.replicas))
         self._before = random_states(training.device)
         self._off = True
+        self._restored: bytes | None = None
         for module, name, _rate in self._rates:
             setattr(module, name, 0.0)
+
+    @property
+    def rates(self) -> list[Rate]:
+        """(module, attribute, rate) of every rate, as they are when it is not off."""
+        return self._rates
+
+    def drawn_since_restored(self) -> bool:
+        """Whether random numbers were drawn on the device since the rates came back."""
+        return self._restored is not None and self._training.device.random_state() != self._restored
 
     def facts(self) -> dict[str, str]:
         """What the record says: `dropout` where there is any, `random_numbers` where steps drew some all the same.
@@ -72,6 +82,7 @@ class Dropout:
         """Give every module its rate again; later calls do nothing."""
         if self._off:
             self._off = False
+            self._restored = self._training.device.random_state()
             for module, name, rate in self._rates:
                 setattr(module, name, rate)
 

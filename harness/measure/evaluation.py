@@ -12,7 +12,6 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.measure.training import Training
-from harness.recipes.build import weights_to_judge
 from harness.strategies import compilation
 
 if TYPE_CHECKING:
@@ -30,15 +29,14 @@ def evaluate(training: Training, last: bool = False) -> dict[str, float]:
     the generalisation gap.
     Every rank evaluates all samples: sharded models need every rank in each forward pass, and no rank waits for
     another's share. Compiled code is left aside: shapes are others here, and compiling for them would take longer.
-    Judged are the weights that the optimizer is made to be judged by (see `weights_to_judge`).
+    Judged are the weights that recipe and optimizer are made to be judged by (see `Training.judged`).
     BatchNorm uses population statistics taken anew (see `population_statistics`).
     """
     workload = training.workload
     held_out = torch.arange(workload.held_out[0].shape[0])
     training.model.eval()
-    judged = weights_to_judge(training.optimizer)
     aside = compilation.uncompiled()
-    with torch.no_grad(), training.autocast(), aside, judged, population_statistics(training):
+    with torch.no_grad(), training.autocast(), aside, training.judged(), population_statistics(training):
         metrics = _prefixed("eval_", over_samples(training, workload.held_out, held_out, scores=last))
         if last:
             seen = some_of(workload.train[0].shape[0], len(held_out))

@@ -5,8 +5,9 @@
     │  loss and gradient norm        ├─ step, stamp, step, stamp, …     ├─ monitors' own steps: phases, memory
     └─ until steady                  └─ device idle                     └─ record
 
-A step is an optimizer step: all micro-batches, the wait for their data, clipping, update and schedule. Nothing in
-the window reads a value back from the device: losses and norms stay where they are until the window is closed.
+A step is an optimizer step: all micro-batches, the wait for their data, penalties, clipping, update and schedule.
+Nothing in the window reads a value back from the device: losses and norms stay where they are until the window is
+closed.
 """
 
 from __future__ import annotations
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step leaves: this rank's mean loss, the whole gradient's L2 norm (None: not taken), the learning rate."""
+    """What a step leaves: this rank's mean loss, the whole gradient's L2 norm (None: not taken), the learning rate.
+
+    penalty: this rank's part of the penalties on the weights, which are not in the loss; None: the recipe has none.
+    """
 
     loss: Tensor
     grad_norm: Tensor | None
     lr: float
+    penalty: Tensor | None = None
 
 
 def _unmarked(_phase: str) -> None:
@@ -40,7 +45,7 @@ def _unmarked(_phase: str) -> None:
 def train_step(
     training: Training, batches: Iterable[Batch], share: float, mark: Callable[[str], None] = _unmarked
 ) -> Outcome:
-    """One optimizer step: forward and backward of each micro-batch, then clip, update, schedule.
+    """One optimizer step: forward and backward of each micro-batch, then penalties, clip, update, schedule.
 
     batches: this rank's micro-batches, fetched while the step runs; share: 1 ÷ their number, so that gradients are
     of the mean loss; mark: called with the name of each part as it ends (data_wait, forward, backward, optimizer;
@@ -55,22 +60,27 @@ def train_step(
         total = loss * share if total is None else total + loss * share
     assert total is not None
     lr = float(training.schedule.get_last_lr()[0])
-    grad_norm = update(training)
+    grad_norm, penalty = update(training)
     training.schedule.step()
     mark("optimizer")
-    return Outcome(total, grad_norm, lr)
+    return Outcome(total, grad_norm, lr, penalty)
 
 
-def update(training: Training) -> Tensor | None:
-    """Clip, update, clear the gradients; returns their norm before clipping, where it was taken."""
+def update(training: Training) -> tuple[Tensor | None, Tensor | None]:
+    """Penalise, clip, update, clear the gradients; returns their norm before clipping, where it was taken, and the
+    penalties.
+    """
     own = training.wrapped.update
     if own is not None:
-        return own(training.largest_norm)
+        return own(training.largest_norm), None
+    penalty = training.penalise()
     grad_norm = training.clip()
     training.scaler.step(training.optimizer)
     training.scaler.update()
     training.optimizer.zero_grad(set_to_none=True)
-    return grad_norm
+    if training.average is not None:
+        training.average.update()
+    return grad_norm, penalty
 
 
 def forward_backward(training: Training, batch: Batch, share: float, mark: Callable[[str], None]) -> Tensor:

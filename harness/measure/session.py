@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -10,11 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.distributed.tensor import DTensor
 
 from harness import monitors
-from harness.measure.applied import check, live_facts, watched_forward
+from harness.measure.applied import NotApplied, check, compare, live_facts, watched_forward
 from harness.measure.artifacts import leave_artifacts
 from harness.measure.dropout import Dropout, dropout_streams, without_dropout
 from harness.measure.evaluation import evaluate
@@ -22,25 +19,22 @@ from harness.measure.fit import fit
 from harness.measure.job import Job, trace_path, write_result
 from harness.measure.loop import Laps, run_laps
 from harness.measure.parity import loosest
+from harness.measure.regularized_facts import prove_stop, proved_in_the_end, watched_step
+from harness.measure.series import keep_series, overflow_steps
 from harness.measure.steady import WARMUP_MAX, warmup_state
+from harness.measure.stopping import Stopping, stopping_of
 from harness.measure.trace import SETTLING_STEPS, trace
 from harness.measure.training import Training, build_training
 from harness.recipes.build import group_facts
 from harness.recipes.optimizers import registry as optimizers
 from harness.recipes.schedules import Adaptive
-from harness.schema.record import Evaluation, Phase, RankResult, Status, Warmup
+from harness.schema.record import Evaluation, Phase, RankResult, Warmup
 from harness.strategies import compilation
 from harness.strategies import registry as strategies
 from harness.strategies.precision import precisions
 from harness.strategies.techniques import techniques
 from harness.workloads import registry as workloads
 from harness.workloads.order import sample_indices
-
-
-class Diverged(Exception):
-    """The loss is no longer finite."""
-
-    status = Status.DIVERGED
 
 
 class Session:
@@ -54,6 +48,7 @@ class Session:
         self.training_cpu_s = 0.0
         self.training_wall_s = 0.0
         """CPU and wall seconds in warm-up, timed window and evaluation"""
+        self.stopping = Stopping(None, "", "")
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
@@ -79,6 +74,7 @@ def measure(job: Job, result: RankResult) -> None:
     with session.phase(Phase.BUILD):
         training = build_training(job.trial, job.rank, job.world_size, job.local_rank)
         training.wants_grad_norm = True
+        session.stopping = stopping_of(training)
         describe(training, result)
     if job.trial.kind == "fit":
         fit(session, training)
@@ -88,9 +84,10 @@ def measure(job: Job, result: RankResult) -> None:
         warmup = warm_up(session, training, dropout)
         result.facts["warmup"] = warmup.model_dump()
     training.wants_grad_norm = False
-    keep_series(session, training, timed=False)
+    keep_series(session.laps, training, result, timed=False)
     if job.trial.kind == "measure":
         window(session, training)
+        prove(session, training, dropout)
         training.device.lift_memory_limit()  # what monitors do beside training is not the trial's
         with session.phase(Phase.EXTRA):
             extras(session, training)
@@ -130,10 +127,11 @@ def warm_up(session: Session, training: Training, dropout: Dropout) -> Warmup:
     Rank 0 decides for all, since ranks that disagree would wait for one another for ever.
     """
     trial, parity_steps = session.trial, session.trial.parity_steps
-    with watched_forward(training) as seen:
+    with watched_forward(training) as seen, watched_step(training, dropout) as proof:
         session.laps += run_laps(training, 1)
     session.result.metrics["first_step_s"] = time.monotonic() - session.job.started
     expected = training.expected | {"threads": session.job.threads, "dropout_streams": training.place.data_ranks}
+    expected, seen = expected | proof.asked, seen | proof.found
     seen["dropout_streams"] = dropout_streams(training)
     session.result.facts |= dropout.facts()
     session.result.applied = check(expected, live_facts(training) | seen)
@@ -163,7 +161,7 @@ def warm_up(session: Session, training: Training, dropout: Dropout) -> Warmup:
 
 
 def window(session: Session, training: Training) -> None:
-    """The timed window: `steps` steps, paused for evaluations."""
+    """The timed window: `steps` steps, paused for evaluations; fewer where early stopping ends it."""
     trial, result = session.trial, session.result
     watching = session.monitors
     timed = Laps()
@@ -180,17 +178,21 @@ def window(session: Session, training: Training) -> None:
                 monitor.stretch_ends(training)
             timed += laps
             session.laps += laps
-            keep_series(session, training, timed=True)
+            keep_series(session.laps, training, result, timed=True)
             evaluate_if_due(session, training)
+            if session.stopping.ends(training, result):
+                break
     for monitor in watching:
         monitor.window_ends(training, result)
-    result.facts["units_per_sample"] = units_per_sample(training, first, trial.steps)
+    steps = len(timed.step_s)
+    result.facts["units_per_sample"] = units_per_sample(training, first, steps)
+    result.facts |= session.stopping.facts(training, early=steps < trial.steps)
     ranks = training.place.world_size
     result.metrics |= {
         "step_s": statistics.median(timed.step_s),
         "step_cpu_s": statistics.median(timed.cpu_s),
         "window_s": timed.wall_s,
-        "window_samples": trial.global_batch / ranks * trial.steps,
+        "window_samples": trial.global_batch / ranks * steps,
     }
     if training.precision.scaling is not None:
         result.metrics["loss_scale"] = training.scales[-1]
@@ -198,6 +200,16 @@ def window(session: Session, training: Training) -> None:
         overflows = overflow_steps(initial, training.scales)
         result.metrics["skipped_steps"] = float(len(overflows))
         result.facts["overflow_steps"] = overflows
+
+
+def prove(session: Session, training: Training, dropout: Dropout) -> None:
+    """Facts that only a whole run tells. Raises NotApplied with all facts of the trial."""
+    proof, stopping, result = proved_in_the_end(training, dropout), session.stopping, session.result
+    if stopping.rule is not None:
+        prove_stop(proof, stopping.rule, stopping.values, stopping.better, stopping.stopped)
+    result.applied = [*result.applied, *compare(proof.asked, proof.found)]
+    if not all(fact.ok for fact in result.applied):
+        raise NotApplied(result.applied)
 
 
 def units_per_sample(training: Training, first: int, steps: int) -> float:
@@ -235,6 +247,7 @@ def evaluate_if_due(session: Session, training: Training) -> None:
     session.result.evaluations.append(found)
     if training.steps_done > session.trial.parity_steps:  # until then all cells train as their reference does
         tell_schedule(training, found.metrics)
+        session.stopping.show(found)
 
 
 def tell_schedule(training: Training, metrics: dict[str, float]) -> None:
@@ -244,46 +257,3 @@ def tell_schedule(training: Training, metrics: dict[str, float]) -> None:
         return
     if training.agreed(multiplier.observe(metrics[f"eval_{facts.metric}"], facts.better)):
         multiplier.reduce()
-
-
-def keep_series(session: Session, training: Training, timed: bool) -> None:
-    """Read the new losses and norms back from the device into the result. Raises Diverged at one that is not finite."""
-    series = session.result.series
-    done = len(series.get("step", []))
-    outcomes = training.outcomes[done:]
-    own = torch.stack([outcome.loss for outcome in outcomes])
-    loss = (training.wrapped.whole_loss(own) if training.wrapped.whole_loss else own).double().tolist()
-    columns: dict[str, list[float | None]] = {
-        "step": [float(done + number) for number in range(1, len(outcomes) + 1)],
-        "timed": [float(timed)] * len(outcomes),
-        "loss": [value if math.isfinite(value) else None for value in loss],
-        "grad_norm": [_norm(outcome.grad_norm) for outcome in outcomes],
-        "lr": [outcome.lr for outcome in outcomes],
-        "step_s": [*session.laps.step_s[done:]],
-        "cpu_s": [*session.laps.cpu_s[done:]],
-    }
-    if training.scales:
-        columns["loss_scale"] = [*training.scales[done:]]
-    for name, values in columns.items():
-        series.setdefault(name, []).extend(values)
-    finite = series["loss"]
-    if training.anywhere(None in finite):
-        step = finite.index(None) + 1 if None in finite else len(finite)
-        last = finite[step - 2] if step > 1 else None
-        raise Diverged(f"loss is not finite at step {step}; last finite loss {last}")
-
-
-def _norm(norm: torch.Tensor | None) -> float | None:
-    if norm is None:
-        return None
-    value = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
-    return value if math.isfinite(value) else None
-
-
-def overflow_steps(initial: float, scales: list[float]) -> list[int]:
-    """Steps (1-based) whose gradients overflowed and whose update gradient scaling left out: the scale fell after them.
-
-    initial: the scale before the first step; scales: after each step.
-    """
-    before = [initial, *scales]
-    return [step for step, scale in enumerate(scales, start=1) if scale < before[step - 1]]

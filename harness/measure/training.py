@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from harness.machine.device import Device, open_device
+from harness.measure.averaging import WeightAverage, gather_anew
 from harness.measure.loop import Outcome, train_step
 from harness.measure.memory_limit import limit_memory
+from harness.measure.mixing import mixed
+from harness.measure.penalties import Penalties
 from harness.measure.steady import WARMUP_MAX
-from harness.recipes.build import build_optimizer, by_mesh, expected_facts
+from harness.recipes.build import build_optimizer, by_mesh, expected_facts, weights_to_judge
+from harness.recipes.regularized import Regularization, regularization
 from harness.schema.trial import Trial
-from harness.strategies import Place, Wrapped
+from harness.strategies import Place, Unsupported, Wrapped
 from harness.strategies import registry as strategies
 from harness.strategies.precision import Precision, precisions
 from harness.strategies.techniques import techniques
@@ -60,6 +65,9 @@ class Training:
     """what is done to each floating-point tensor of a batch on the device"""
     observed: tuple[Callable[[], dict[str, Any]], ...] = ()
     """facts that only precision, techniques or strategy can read from their live objects"""
+    regularization: Regularization = field(default_factory=lambda: Regularization({}, {}))
+    watch: Callable[[str], None] | None = None
+    """called where gradients are `reduced`, `penalised` and `clipped`, as long as somebody looks at them"""
 
     def __post_init__(self) -> None:
         self.model = self.wrapped.model
@@ -72,6 +80,14 @@ class Training:
             self._micro_batch *= self.trial.devices
         if facts.whole_step:
             self._micro_batch, self.passes = self.trial.global_batch // self.place.data_ranks, 1
+        does, held = self.regularization, self.wrapped
+        if held.update is not None and (does.penalties or does.average):
+            raise Unsupported("an engine that clips and updates in one call leaves no place for penalties and averages")
+        self.penalties, self.average = None, None
+        if does.penalties:
+            self.penalties = Penalties(does.penalties, self._trained, self.place.world_size, held.copies)
+        if does.average is not None:
+            self.average = WeightAverage(self._trained, does.average)
 
     @property
     def steps_done(self) -> int:
@@ -91,10 +107,16 @@ class Training:
 
     def batches(self, step: int) -> Iterator[Batch]:
         """Yield this rank's micro-batches of a step (0-based), fetched one by one, on the device."""
-        samples = self.workload.train[0].shape[0]
-        indices = sample_indices(self.trial.seed, step, self.trial.global_batch, samples)
-        for part in micro_batches(indices, self.place.data_rank, self.place.data_ranks, self._micro_batch):
-            yield self.fetch(self.workload.train, torch.from_numpy(part))
+        seed, whole, data = self.trial.seed, self.trial.global_batch, self.workload.train
+        indices = sample_indices(seed, step, whole, data[0].shape[0])
+        mixture = self.regularization.mix(seed, step, whole) if self.regularization.mix else None
+        places = micro_batches(np.arange(whole), self.place.data_rank, self.place.data_ranks, self._micro_batch)
+        for part in places:
+            batch = self.fetch(data, torch.from_numpy(indices[part]))
+            if mixture is not None:
+                partners = self.fetch(data, torch.from_numpy(indices[mixture.partner[part]]))
+                batch = mixed(batch, partners, torch.from_numpy(mixture.share[part]), self.workload.classes)
+            yield batch
 
     def fetch(self, data: Batch, indices: torch.Tensor) -> Batch:
         """The samples of these indices, on the device."""
@@ -111,21 +133,50 @@ class Training:
         """L2 norm that the recipe clips gradients to; None: it does not."""
         return self.trial.recipe.clip if self.trial.recipe.clips else None
 
-    def clip(self) -> torch.Tensor | None:
-        """Clip the gradients as the recipe says; returns their L2 norm before, or None where nobody wants it."""
-        largest, own = self.largest_norm, self.wrapped.total_norm
-        if largest is None and not self.wants_grad_norm:
+    def penalise(self) -> torch.Tensor | None:
+        """Add the penalties' gradients to the reduced ones; returns this rank's part of their value, or None.
+
+        Gradients are unscaled here where anything is to be done with them; `clip` comes right after.
+        """
+        if self.penalties is None and self.largest_norm is None and not self.wants_grad_norm:
             return None
         self.scaler.unscale_(self.optimizer)
-        if own is not None:
-            norm = own(self._trained)
-            if largest is not None:
-                for alike in by_mesh(self._trained):
-                    nn.utils.clip_grads_with_norm_(alike, largest, norm)
-            return norm
-        if largest is not None:
-            return nn.utils.clip_grad_norm_(self._trained, largest)
+        self._look("reduced")
+        value = self.penalties.add() if self.penalties is not None else None
+        self._look("penalised")
+        return value
+
+    def clip(self) -> torch.Tensor | None:
+        """Clip the gradients as the recipe says; returns their L2 norm before, or None where nobody wants it."""
+        largest = self.largest_norm
+        if largest is None:
+            return self.total_norm() if self.wants_grad_norm else None
+        if self.wrapped.total_norm is None:
+            norm = nn.utils.clip_grad_norm_(self._trained, largest)
+        else:
+            norm = self.total_norm()
+            for alike in by_mesh(self._trained):
+                nn.utils.clip_grads_with_norm_(alike, largest, norm)
+        self._look("clipped")
+        return norm
+
+    def total_norm(self) -> torch.Tensor:
+        """L2 norm of the whole gradient as it is now."""
+        if self.wrapped.total_norm is not None:
+            return self.wrapped.total_norm(self._trained)
         return nn.utils.get_total_norm([p.grad for p in self._trained if p.grad is not None])
+
+    def _look(self, where: str) -> None:
+        if self.watch is not None:
+            self.watch(where)
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """While this is open, the model has the weights that it is judged by: an average, where there is one."""
+        averaged = self.average.in_place() if self.average is not None else nullcontext()
+        with weights_to_judge(self.optimizer), averaged:
+            yield
+        gather_anew(self.model)
 
     def step(self, **options: Any) -> Outcome:
         """Train the next optimizer step."""
@@ -152,12 +203,15 @@ class Training:
         """A count over the model's modules, added up over the ranks where each holds other modules."""
         return count if self.wrapped.held is None else self._reduced(count)
 
+    def added_up(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over all ranks, elementwise: off the clock."""
+        values = values.to(self.device.torch_device)
+        if self.place.world_size > 1:
+            dist.all_reduce(values)
+        return values
+
     def _reduced(self, value: int) -> int:
-        if self.place.world_size == 1:
-            return value
-        tensor = torch.tensor(value, dtype=torch.int64, device=self.device.torch_device)
-        dist.all_reduce(tensor)
-        return int(tensor.item())
+        return int(self.added_up(torch.tensor(value, dtype=torch.int64)).item())
 
 
 def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) -> Training:
@@ -166,7 +220,8 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     entry = workloads[trial.workload.name]
-    workload: Workload = entry.function(trial.size, **trial.workload.options)
+    regularized = regularization(trial.recipe)
+    workload: Workload = entry.function(trial.size, **{**trial.workload.options, **regularized.workload})
 
     def build() -> nn.Module:
         torch.manual_seed(trial.seed)
@@ -199,7 +254,7 @@ def build_training(trial: Trial, rank: int, world_size: int, local_rank: int) ->
     return Training(
         trial, device, place, workload, held, wrapped, precision, optimizer, schedule, scaler, count, expected,
         inputs=tuple(change for change in changes if change is not None),
-        observed=tuple(reader for reader in readers if reader is not None),
+        observed=tuple(reader for reader in readers if reader is not None), regularization=regularized,
     )  # fmt: skip
 
 

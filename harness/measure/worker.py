@@ -28,7 +28,8 @@ import torch.distributed as dist
 from harness.machine.device import open_device
 from harness.measure.applied import NotApplied
 from harness.measure.job import Job, write_result
-from harness.measure.session import Diverged, measure
+from harness.measure.series import Diverged
+from harness.measure.session import measure
 from harness.schema.record import Phase, RankResult, Status
 from harness.schema.registry import load_plugin
 from harness.schema.trial import Trial

@@ -83,8 +83,11 @@ def tracked_peak(training: Training) -> dict[str, float]:
     if not sharded:
         tracker.track_external(training.model, training.optimizer, *tensors_in_lists(training.optimizer))
 
-    if training.wrapped.standing is not None:
-        tracker.track_external(*training.wrapped.standing())
+    standing = list(training.wrapped.standing()) if training.wrapped.standing is not None else []
+    if training.average is not None:
+        standing += training.average.tensors
+    tracker.track_external(*standing)
+    untold = sum(tensor.nbytes for tensor in standing) if sharded else 0  # FSDP's tracker takes nothing from outside
     outermost = training.wrapped.held or training.model
 
     def forget_modules(module: nn.Module, _inputs: Any) -> None:
@@ -101,8 +104,8 @@ def tracked_peak(training: Training) -> dict[str, float]:
     finally:
         forgetting.remove()
     snapshot = tracker.get_tracker_snapshot("peak")
-    by_kind = dict.fromkeys(BYTES_BY_KIND, 0.0)
-    total = 0.0
+    by_kind = dict.fromkeys(BYTES_BY_KIND, 0.0) | {"memory_other_bytes": float(untold)}
+    total = float(untold)
     for kinds in snapshot.values():
         for kind, size in kinds.items():
             name = getattr(kind, "value", str(kind))

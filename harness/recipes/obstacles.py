@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from harness.recipes import optimizers
-from harness.schema.suite import Recipe
+from harness.recipes import optimizers, regularizers
+from harness.recipes.regularized import obstacle_in_workload, parts_of
+from harness.schema.suite import Choice, Recipe
 from harness.strategies import Setting
 from harness.strategies import registry as strategies
 
 
 def recipe_obstacle(recipe: Recipe, setting: Setting) -> str | None:
-    """The first reason why the recipe's optimizer cannot run so, or None: it can.
+    """The first reason why the recipe's optimizer or a regularizer cannot run so, or None: they can.
 
-    A package that is not installed, parameters in a form that it cannot update, weight decay that it does not have
-    (it would be taken and ignored), and state to divide where it keeps none.
+    Of the optimizer: a package that is not installed, parameters in a form that it cannot update, weight decay that it
+    does not have (it would be taken and ignored), and state to divide where it keeps none.
     """
     if recipe.optimizer is None:
         return None
@@ -25,4 +26,26 @@ def recipe_obstacle(recipe: Recipe, setting: Setting) -> str | None:
     divides_state = strategy.updates == "some" and strategy.model_ranks is None
     if divides_state and facts.class_name is not None and "." not in name and not facts.numbers_kept((2, 2), options):
         return f"{recipe.optimizer.label} keeps no state: {setting.strategy} has nothing to divide"
+    found = (regularizer_obstacle(choice, setting) for choice in recipe.regularizers or ())
+    return next(filter(None, found), None)
+
+
+def regularizer_obstacle(choice: Choice, setting: Setting) -> str | None:
+    """Why a regularizer cannot run so, or None: what it needs, its workload, or an engine that updates by itself."""
+    facts = regularizers.registry[choice.name].facts
+    if reason := facts.against(setting, choice.options) or obstacle_in_workload(choice, setting.workload):
+        return reason
+    if strategies[setting.strategy].facts.updates != "flat":
+        return None
+    part, engine = parts_of(choice), f"{setting.strategy}'s engine"
+    if part.penalty is not None:
+        return (
+            f"{choice.name} is added to the reduced gradients before they are clipped: {engine} reduces them into flat "
+            "parts of its own, clips and updates in one call"
+        )
+    if part.average is not None:
+        return (
+            f"{choice.name} puts an average in the place of the weights: {engine} trains flat copies of its own, which "
+            "that would not reach"
+        )
     return None

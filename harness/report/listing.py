@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness import monitors, strategies, workloads
 from harness.machine.inventory import Inventory
-from harness.recipes import optimizers, schedules
+from harness.recipes import optimizers, regularizers, schedules
 from harness.run.plan import Plan
 from harness.schema.metrics import metric
 from harness.schema.record import Record
@@ -32,6 +32,7 @@ KINDS: dict[str, Registry[Any]] = {
     "workloads": workloads.registry,
     "optimizers": optimizers.registry,
     "schedules": schedules.registry,
+    "regularizers": regularizers.registry,
     "monitors": monitors.registry,
 }
 

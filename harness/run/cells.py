@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.recipes.optimizers import registry as optimizers
+from harness.recipes.regularized import with_regularized_keys
+from harness.recipes.regularizers import registry as regularizers
 from harness.recipes.schedules import registry as schedules
 from harness.schema.errors import InputError, Problem
 from harness.schema.registry import Registry
@@ -27,6 +29,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "techniques": techniques,
     "optimizer": optimizers,
     "schedule": schedules,
+    "regularizers": regularizers,
 }
 """Where the names of a suite are looked up, by key."""
 
@@ -119,7 +122,7 @@ def fill(cell: Settings) -> Cell:
         strategy=canonical(strategies, cell.strategy or Choice(name="single")),
         precision=canonical(precisions, cell.precision or Choice(name="fp32")),
         techniques=tuple(canonical(techniques, technique) for technique in cell.techniques or ()),
-        recipe=_canonical_recipe((cell.recipe or Recipe()).over(facts.recipe_for(size))),
+        recipe=with_regularized_keys(_canonical_recipe((cell.recipe or Recipe()).over(facts.recipe_for(size)))),
         global_batch=_batch(cell) or facts.global_batch,
         batch_per_device=cell.batch_per_device,
         micro_batch=cell.micro_batch or facts.micro_batch,
@@ -157,11 +160,13 @@ def _same(default: object, value: object) -> bool:
 
 
 def _canonical_recipe(recipe: Recipe) -> Recipe:
-    update = {}
+    update: dict[str, Any] = {}
     if recipe.optimizer is not None:
         update["optimizer"] = canonical(optimizers, recipe.optimizer)
     if recipe.schedule is not None:
         update["schedule"] = canonical(schedules, recipe.schedule)
+    if recipe.regularizers is not None:
+        update["regularizers"] = tuple(canonical(regularizers, each) for each in recipe.regularizers)
     return recipe.model_copy(update=update)
 
 

@@ -90,10 +90,12 @@ def _values(data: dict[str, Any]) -> Iterator[tuple[Path, str, Any]]:
 
 def _choices(path: Path, key: str, value: Any) -> Iterator[tuple[Path, str, Any]]:
     """The registered names in a value: path, kind, as written."""
-    if key == "techniques" and isinstance(value, list):
+    if key in ("techniques", "regularizers") and isinstance(value, list):
         yield from (((*path, number), key, item) for number, item in enumerate(value))
     elif key == "recipe" and isinstance(value, dict):
-        yield from (((*path, part), part, value[part]) for part in ("optimizer", "schedule") if part in value)
+        for part in ("optimizer", "schedule", "regularizers"):
+            if part in value:
+                yield from _choices((*path, part), part, value[part])
     elif key in REGISTRIES:
         yield path, key, value
 

@@ -20,7 +20,7 @@ def learned(evaluations: Sequence[Evaluation], facts: dict[str, Any]) -> dict[st
         return {}
     metric, higher = str(facts.get("metric", "")), facts.get("better") == "higher"
     named = [_named(evaluation) for evaluation in evaluations]
-    found = named[-1] | _gap(named[-1], metric, higher)
+    found = named[-1] | _gap(named[-1], metric, higher) | _best(metric, facts)
     target = facts.get("target")
     if not isinstance(target, (int, float)) or not math.isfinite(target):
         return found
@@ -36,6 +36,13 @@ def _gap(metrics: dict[str, float], metric: str, higher: bool) -> dict[str, floa
     if held_out is None or seen is None:
         return {}
     return {f"gap_{metric}": seen - held_out if higher else held_out - seen}
+
+
+def _best(metric: str, facts: dict[str, Any]) -> dict[str, float]:
+    """The value of the best evaluation, as early stopping has noted it."""
+    noted = facts.get("early_stopping")
+    value = noted.get("best_value") if isinstance(noted, dict) else None
+    return {f"best_{metric}": float(value)} if isinstance(value, int | float) else {}
 
 
 def _named(evaluation: Evaluation) -> dict[str, float]:

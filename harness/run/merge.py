@@ -128,19 +128,24 @@ def _rates(metrics: dict[str, float], facts: dict[str, Any]) -> dict[str, float]
 
 
 def _last_values(columns: Series) -> dict[str, float]:
-    """Loss at the last timed step; gradient norm at the last step where it was taken."""
+    """Loss and penalty at the last timed step; gradient norm at the last step where it was taken."""
     timed = columns.get("timed", [])
-    losses = [loss for loss, inside in zip(columns.get("loss", []), timed, strict=False) if inside and loss is not None]
+    inside = {
+        name: [
+            value for value, within in zip(columns.get(name, []), timed, strict=False) if within and value is not None
+        ]
+        for name in ("loss", "penalty")
+    }
     norms = [norm for norm in columns.get("grad_norm", []) if norm is not None]
-    found = {"loss": losses[-1:], "grad_norm": norms[-1:]}
-    return {name: values[0] for name, values in found.items() if values}
+    found = {**inside, "grad_norm": norms}
+    return {name: values[-1] for name, values in found.items() if values}
 
 
 def merged_series(ranks: Sequence[RankResult]) -> Series:
     """Per-step values of the trial, as far as all ranks came.
 
     loss: mean over ranks, each of which has an equal share of the batch; step_s and other seconds: slowest rank;
-    cpu_s: sum; step, timed, lr, grad_norm (already of the whole gradient) and all else: rank 0.
+    cpu_s: sum; step, timed, lr, grad_norm and penalty (already of the whole model) and all else: rank 0.
     """
     if not ranks or ranks[0].rank != 0:
         return {}

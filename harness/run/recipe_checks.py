@@ -1,15 +1,18 @@
-"""Checks of recipes in a suite: options that contradict one another, and schedules that are longer than the run."""
+"""Checks of recipes in a suite: options that contradict one another, schedules that are longer than the run, and what
+is given twice: by a regularizer and beside it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.measure.steady import WARMUP_MAX
-from harness.recipes import optimizers, schedules
+from harness.recipes import optimizers, regularizers, schedules
+from harness.recipes.regularized import clashes, obstacle_in_workload, parts_of
 from harness.recipes.schedules import Length
 from harness.run.cells import Cell, Sources, fill, sourced_cells
-from harness.run.locate import Path
-from harness.schema.suite import Choice, Suite
+from harness.run.locate import Path, dotted
+from harness.schema.suite import Choice, Recipe, Suite
 
 Found = tuple[Path, object, str]
 """Where in the suite, what stands there, and what is expected."""
@@ -23,9 +26,10 @@ def recipe_problems(suite: Suite) -> list[Found]:
         if recipe is None:
             continue
         run = longest_run(cell, suite.budget.parity_steps)
-        for found in (*_contradiction(recipe.optimizer, sources), *_misfit(recipe.schedule, run, sources)):
+        own = _given_twice(cell, recipe.regularizers or (), run, sources)
+        for found in (*_contradiction(recipe.optimizer, sources), *_misfit(recipe.schedule, run, sources), *own):
             problems.setdefault(repr(found), found)
-    return list(problems.values())
+    return [*problems.values(), *_in_no_workload(suite)]
 
 
 def longest_run(cell: Cell, parity_steps: int) -> Length:
@@ -62,3 +66,57 @@ def _found(part: str, choice: Choice, fault: tuple[str, str], sources: Sources) 
     option, expected = fault
     found = choice.options.get(option)
     return (*sources[f"recipe.{part}"], option), list(found) if isinstance(found, tuple) else found, expected
+
+
+# Regularizers
+
+LAYERS = ("fixed", "case", "grid", "include")
+"""Tables of a suite, each laid over those before it."""
+
+
+def _given_twice(cell: Cell, choices: Sequence[Choice], run: Length, sources: Sources) -> Iterator[Found]:
+    """Regularizers that are there twice or too long for the run, or set what the suite gives beside them."""
+    recipe = Recipe(regularizers=tuple(choices))
+    for number, what in clashes(recipe):
+        yield _regularizer(number, choices[number], sources, f"each thing set once: {what} is set by one before it")
+    for number, choice in enumerate(choices):
+        part, facts = parts_of(choice), regularizers.registry[choice.name].facts
+        if fault := facts.too_long(run, choice.options):
+            option, expected = fault
+            place = _place(number, sources)
+            yield (*place, option), choice.options.get(option), expected
+        for key in set(part.workload) & set(cell.workload.options):
+            other = dotted((*sources["workload"], key))
+            yield _regularizer(number, choice, sources, f"either this or {other}, not both")
+        for key in part.recipe:
+            if not _laid_over(sources.get(f"recipe.{key}"), sources["recipe.regularizers"]):
+                other = dotted(sources[f"recipe.{key}"])
+                yield _regularizer(number, choice, sources, f"either this or {other}, not both")
+
+
+def _laid_over(below: Path | None, above: Path) -> bool:
+    """Whether a value stands in a table that is laid over the other's, or there is no other."""
+    return below is None or LAYERS.index(str(below[0])) < LAYERS.index(str(above[0]))
+
+
+def _in_no_workload(suite: Suite) -> Iterator[Found]:
+    """Regularizers that no workload of the suite can have; where some can, the others' cells are UNSUPPORTED."""
+    tried: dict[str, list[Found | None]] = {}
+    for given, sources in sourced_cells(suite):
+        choices = (given.recipe.regularizers if given.recipe else None) or ()
+        for number, choice in enumerate(choices):
+            reason = obstacle_in_workload(choice, fill(given).workload.name)
+            found = _regularizer(number, choice, sources, f"a regularizer that can run: {reason}") if reason else None
+            tried.setdefault(choice.label, []).append(found)
+    hopeless = (problems for problems in tried.values() if None not in problems)
+    yield from {repr(found): found for problems in hopeless for found in problems if found}.values()
+
+
+def _place(number: int, sources: Sources) -> Path:
+    """Where a regularizer stands: of a table of lists the list of lists, which does not tell the combination."""
+    place = sources["recipe.regularizers"]
+    return place if place[:2] == ("grid", "recipe") and len(place) == 3 else (*place, number)
+
+
+def _regularizer(number: int, choice: Choice, sources: Sources, expected: str) -> Found:
+    return _place(number, sources), choice.label, expected

@@ -24,7 +24,7 @@ from harness.schema.suite import Budget, Grid, Model, Recipe, Settings, Suite
 
 __all__ = ["load_suite", "parse_where", "with_overrides"]
 
-CHOICE_KEYS = ("workload", "strategy", "precision", "techniques", "optimizer", "schedule")
+CHOICE_KEYS = ("workload", "strategy", "precision", "techniques", "optimizer", "schedule", "regularizers")
 SETTINGS_TABLES = ("baseline", "fixed", "case", "exclude", "include")
 
 

@@ -9,10 +9,17 @@ LEARNING = (
         "loss", "1", "lower", "Training loss at the last timed step.", "mean over the global batch, reduced over ranks"
     ),
     Metric(
+        "penalty",
+        "1",
+        "lower",
+        "Penalties on the weights (L1, L2) at the last timed step, which are no part of loss; absent without any.",
+        "sum over all penalised weights, each counted once, before the step's update",
+    ),
+    Metric(
         "grad_norm",
         "1",
         "neither",
-        "L2 norm of the whole gradient before clipping, at the last step where it was taken.",
+        "L2 norm of the whole gradient, penalties included, before clipping, at the last step where it was taken.",
     ),
     Metric(
         "eval_<metric>",
@@ -21,6 +28,14 @@ LEARNING = (
         "The workload's held-out metric at the last evaluation; the workload says which way is better.",
         "all held-out samples, off the clock",
         pattern=r"eval_[a-z0-9_]+",
+    ),
+    Metric(
+        "best_<metric>",
+        "",
+        "neither",
+        "The workload's metric at the best evaluation of a trial that may stop early: what it is judged by.",
+        "of the evaluations after the parity steps, the last that min_delta counts as better than the best before it",
+        pattern=r"best_[a-z0-9_]+",
     ),
     Metric(
         "train_<metric>",

@@ -213,7 +213,8 @@ class Record(Read):
 class StepSeries(Read):
     """Per-step values of one trial, reduced over ranks. One JSON line in steps.jsonl.
 
-    columns: step (1-based), timed (0 or 1), loss (mean over ranks), grad_norm, lr, step_s (slowest rank), cpu_s (sum).
+    columns: step (1-based), timed (0 or 1), loss (mean over ranks), penalty (if any), grad_norm, lr, step_s (slowest
+    rank), cpu_s (sum).
     """
 
     schema_version: int = Field(default=SCHEMA_VERSION, alias="schema")

@@ -107,6 +107,8 @@ class Recipe(Model):
     """decoupled where the optimizer is; not applied to norms and biases"""
     clip: Annotated[float, Field(gt=0), WithJsonSchema(CLIP_SCHEMA)] | None = None
     """largest L2 norm of the whole gradient; "off": gradients are not clipped"""
+    regularizers: Choices | None = None
+    """registered regularizers and their options, each once; one that sets a key of the recipe wins over the default"""
 
     @model_validator(mode="before")
     @classmethod
@@ -132,6 +134,7 @@ class Recipe(Model):
         parts.append(self.schedule.label if self.schedule else "")
         parts.append(f"wd {self.weight_decay:g}" if self.weight_decay else "")
         parts.append(f"clip {self.clip:g}" if self.clip is not None and self.clips else "")
+        parts += [regularizer.label for regularizer in self.regularizers or ()]
         return " ".join(part for part in parts if part)
 
 
@@ -190,6 +193,7 @@ class RecipeGrid(Model):
     schedule: list[Choice] | None = None
     weight_decay: list[Annotated[float, Field(ge=0)]] | None = None
     clip: list[Annotated[float, Field(gt=0)] | Literal["off"]] | None = None
+    regularizers: list[Choices] | None = None
 
     @property
     def recipes(self) -> list[Recipe]:

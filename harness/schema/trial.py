@@ -84,6 +84,8 @@ class Trial(Model):
         content = self.model_dump(mode="json", exclude={"seed", "repeat", "timeout_s", "cell", "id", "plugins"})
         content["plugins"] = [plugin.sha256 for plugin in self.plugins]
         del content["searched"]
+        if not self.recipe.regularizers:  # as it was before there were any: what is stored is found again
+            content["recipe"].pop("regularizers", None)
         if self.among:  # "max" was asked, whatever is found: known before it is
             del content["micro_batch"], content["accumulation"]
         return content
@@ -117,11 +119,12 @@ class Trial(Model):
 
     @property
     def label(self) -> str:
-        """Short text for people: `gpt/nano ddp bf16`, the optimizer where it has options, devices where compared."""
+        """Short text for people: `gpt/nano ddp bf16`, the optimizer where it has options, regularizers, …"""
         parts = [f"{self.workload.label}/{self.size}", self.strategy.label, self.precision.label]
         optimizer = self.recipe.optimizer
         parts += [technique.label for technique in self.techniques]
         parts += [optimizer.label] if optimizer and optimizer.options else []
+        parts += [regularizer.label for regularizer in self.recipe.regularizers or ()]
         parts += [f"devices={self.devices_asked}"] if self.devices_asked else []
         parts += [f"batch_per_device={self.batch_per_device}"] if self.batch_per_device else []
         parts += [f"micro_batch {self.micro_batch_text}"] if self.among else []

@@ -89,6 +89,7 @@ def pipeline(model: nn.Module, place: Place, *, schedule: Order = "gpipe") -> Wr
         whole_loss=loss_of_last,
         scaler=scaler_of_all_ranks,
         held=stage,
+        copies=run.copies,
         standing=run.standing,
         dropout_stream=place.rank,
         blended="a pipeline's schedule runs forward and backward passes of its micro-batches in turn",

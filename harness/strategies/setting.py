@@ -23,10 +23,11 @@ class Unsupported(Exception):
 class ModelFacts:
     """What a workload says of its model to those who divide or convert it; empty: it says nothing.
 
-    traits: words such as `transformer`, `conv2d`, `batchnorm`; columns, rows: linear layers, as the ends of their
-    names (`attention.q`), whose outputs (columns) or inputs (rows) tensor parallelism divides, so that the output of a
-    columns layer only ever meets a rows layer; pieces: model → modules that make the whole forward pass when called one
-    after another, which pipelines cut into stages; piece_count: shape of a size → how many those are.
+    traits: words such as `transformer`, `conv2d`, `batchnorm`, `classes` (each sample has one, see `Workload.classes`);
+    columns, rows: linear layers, as the ends of their names (`attention.q`), whose outputs (columns) or inputs (rows)
+    tensor parallelism divides, so that the output of a columns layer only ever meets a rows layer; pieces: model →
+    modules that make the whole forward pass when called one after another, which pipelines cut into stages;
+    piece_count: shape of a size → how many those are.
     """
 
     traits: frozenset[str] = frozenset()

@@ -52,6 +52,8 @@ class Wrapped:
     """(batch, loss of a model and a batch, loss → scaled loss, autocast) → detached loss, of a whole micro-batch"""
     total_norm: Callable[[Sequence[Parameter]], Tensor] | None = None
     """parameters → L2 norm of the whole gradient, where the ranks' own do not tell it"""
+    copies: Callable[[Parameter], int] | None = None
+    """plain parameter → on how many ranks its numbers are; None: on all"""
     update: Callable[[float | None], Tensor | None] | None = None
     """(largest norm or None) → norm before clipping or None, where an engine clips, updates and clears itself"""
     whole_loss: Callable[[Tensor], Tensor] | None = None

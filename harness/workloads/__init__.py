@@ -53,7 +53,7 @@ class WorkloadFacts:
 
     def recipe_for(self, size: str) -> Recipe:
         """Return the complete default recipe at a size."""
-        return self.recipes.get(size, Recipe()).over(self.recipe)
+        return self.recipes.get(size, Recipe()).over(self.recipe).over(Recipe(regularizers=()))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import Field
 
@@ -29,6 +30,7 @@ SIZES: dict[str, dict[str, Any]] = {
 PUBLISHED_LR = {"small": 6e-4, "medium": 3e-4, "large": 2.5e-4, "xl": 2e-4}
 """peak learning rates of models of these sizes: table 2.1 of https://arxiv.org/abs/2005.14165"""
 HELD_OUT_WINDOWS = 64
+Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 @register(
@@ -62,7 +64,9 @@ HELD_OUT_WINDOWS = 64
 def gpt(
     size: str,
     *,
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    dropout: Share = 0.0,
+    stochastic_depth: Share = 0.0,
+    label_smoothing: Share = 0.0,
     context: Annotated[int, Field(ge=8, le=PASSAGE)] | None = None,
 ) -> Workload:
     """Next character of the Python language reference, with a GPT of 0.1 M to 1.6 G parameters.
@@ -71,7 +75,9 @@ def gpt(
     vocabulary. small, medium, large and xl are GPT-2's published shapes (124, 355, 774 and 1558 M parameters) with its
     vocabulary of 50257, of which the text uses the first ids: their arithmetic and memory are the published ones,
     what they learn is this text. The target is for micro after 400 steps.
-    dropout: of embeddings, attention and both residual branches; context: characters a prediction can see, left out:
+    dropout: of embeddings, attention and both residual branches; stochastic_depth: largest drop rate of a block's two
+    residual branches, linear over depth; label_smoothing: share of the target that is spread over the vocabulary, in
+    training; context: characters a prediction can see, left out:
     the size's own. Held-out evaluation takes 64 windows evenly spread over the held-out passages, so that it is cheap.
     Raises KeyError for a size that is not in `SIZES`.
     """
@@ -80,14 +86,15 @@ def gpt(
     from harness.workloads.models.gpt import GPT, Block
 
     data = characters()
-    model = {"vocabulary": data.vocabulary, "dropout": dropout, **SIZES[size]}
+    rates = {"dropout": dropout, "stochastic_depth": stochastic_depth}
+    model = {"vocabulary": data.vocabulary, **rates, **SIZES[size]}
     model["context"] = length = context or model["context"]
     held_out = evenly(windows(data.held_out, length), HELD_OUT_WINDOWS)
     return Workload(
         build=lambda: GPT(**model),
         train=(torch.from_numpy(windows(data.train, length)),),
         held_out=(torch.from_numpy(held_out),),
-        loss=_loss,
+        loss=partial(_loss, label_smoothing=label_smoothing),
         evaluate=_evaluate,
         units_per_sample=length,
         blocks=(Block,),
@@ -97,12 +104,13 @@ def gpt(
     )
 
 
-def _loss(model: nn.Module, batch: Batch) -> Tensor:
+def _loss(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
     from torch.nn import functional
 
     (ids,) = batch
     logits = model(ids[:, :-1])
-    return functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+    targets = ids[:, 1:].flatten()
+    return functional.cross_entropy(logits.flatten(0, 1).float(), targets, label_smoothing=label_smoothing)
 
 
 def _evaluate(model: nn.Module, batch: Batch) -> dict[str, tuple[Tensor, int]]:

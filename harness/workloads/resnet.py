@@ -50,7 +50,7 @@ CLASSES = 10
     licence="CC-BY-4.0",
     data_hashes={"*": "41e8f3c6e717051a2ae6a81df74fe573475cf8f30b2deb43ab6dc1899f86f3fd"},
     model=ModelFacts(
-        traits=frozenset({"conv2d", "batchnorm"}),
+        traits=frozenset({"conv2d", "batchnorm", "classes"}),
         pieces=lambda model: model.pieces(),
         piece_count=lambda shape: sum(shape["depths"]) + 2,
     ),

@@ -135,6 +135,11 @@ class ScheduledStage:
         dist.all_reduce(squares)
         return torch.sqrt(squares)
 
+    def copies(self, parameter: Parameter) -> int:
+        """On how many stages a parameter is."""
+        group = next((each.group for each in self.tied if each.parameter is parameter), None)
+        return 1 if group is None else dist.get_world_size(group)
+
     def observed(self) -> dict[str, Any]:
         """Facts of the live schedule and of all ranks' stages."""
         pieces: list[int] = [0] * self.place.world_size

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.workloads.models.stochastic_depth import StochasticDepth, rate_at
+
 
 def rotate(x: Tensor) -> Tensor:
     """Turn each pair of channels of (batch, heads, time, channels) by an angle that grows with the position.
@@ -77,20 +79,24 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One repeated layer: attention, then MLP, each on a normalised input and added to the residual stream."""
+    """One repeated layer: attention, then MLP, each on a normalised input and added to the residual stream.
 
-    def __init__(self, width: int, heads: int, rotary: bool, dropout: float):
+    drop_rate: of stochastic depth, for each of the two branches by itself.
+    """
+
+    def __init__(self, width: int, heads: int, rotary: bool, dropout: float, drop_rate: float = 0.0):
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads, rotary, dropout)
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = MLP(width)
         self.dropout = nn.Dropout(dropout)
+        self.depth = StochasticDepth(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, time, width) → the same."""
-        x = x + self.dropout(self.attention(self.attention_norm(x)))
-        mixed: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        x = x + self.depth(self.dropout(self.attention(self.attention_norm(x))))
+        mixed: Tensor = x + self.depth(self.dropout(self.mlp(self.mlp_norm(x))))
         return mixed
 
 
@@ -144,10 +150,12 @@ class GPT(nn.Module):
         heads: int,
         rotary: bool = False,
         dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
     ) -> None:
         super().__init__()
         self.embedding = Embedding(vocabulary, None if rotary else context, width, dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, rotary, dropout) for _ in range(layers))
+        rates = [rate_at(number, layers, stochastic_depth) for number in range(layers)]
+        self.blocks = nn.ModuleList(Block(width, heads, rotary, dropout, rate) for rate in rates)
         self.readout = Readout(width, vocabulary)
         self.readout.head.weight = self.embedding.token.weight
         deviation = 0.02 * max(1.0, math.sqrt(768 / width))
