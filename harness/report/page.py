@@ -17,9 +17,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from harness.analyse.answer import Answer, answers
+from harness.analyse.answer import answers
 from harness.analyse.caveats import caveats
 from harness.analyse.cells import workload_facts
+from harness.analyse.headline import Answer
 from harness.analyse.quantity import count, digits, duration
 from harness.analyse.study import Group, Study, study
 from harness.analyse.tiles import Tile, tiles
