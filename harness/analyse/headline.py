@@ -14,7 +14,7 @@ ENDING = {
     "CRASHED": "crashed",
     "INTERRUPTED": "interrupted",
 }
-OPENINGS = ("no", "nothing", "only", "undecided", "reached", "did")
+OPENINGS = ("no", "nothing", "only", "undecided", "reached", "did", "the")
 """Words a headline may begin with other than a cell's name."""
 
 

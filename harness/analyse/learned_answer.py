@@ -35,12 +35,17 @@ def named(found: Learning, family: Family) -> str:
 
 
 def value_text(values: Sequence[float], higher: bool = False) -> str:
-    """Mean over seeds with its interval: `1.52 [1.50, 1.54]`; shares of one, such as accuracies, end at 1."""
+    """Mean over seeds with its interval: `1.52 [1.50, 1.54]`."""
+    return f"{digits(mean_interval(values).value)} {interval_text(values, higher)}".rstrip()
+
+
+def interval_text(values: Sequence[float], higher: bool = False) -> str:
+    """The 95 % interval over seeds: `[1.50, 1.54]`; nothing with one. Shares of one, such as accuracies, end at 1."""
     found = mean_interval(values)
     if found.low is None or found.high is None or found.low == found.high:
-        return digits(found.value)
+        return ""
     high = min(found.high, 1.0) if higher and max(values) <= 1 else found.high
-    return f"{digits(found.value)} [{digits(found.low)}, {digits(high)}]"
+    return f"[{digits(found.low)}, {digits(high)}]"
 
 
 def _held_out(found: Learning, values: Sequence[float]) -> str:

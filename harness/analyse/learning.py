@@ -31,14 +31,15 @@ STATE = "memory_optimizer_bytes"
 class Learning:
     """What a group learned.
 
-    kind: recipes that are compared, or one workload; name: the held-out metric in words; step: the optimizer step
-    after which all were evaluated, None where nothing was; trivial: the metric of predictors that learned nothing;
-    families: best first, those without a value last; against: by label, each family's best rung against that of the
-    baseline's family; rivals: each against the best family; areas: as `against`, of the area under the training loss.
+    kind: recipes that are compared, or one workload; metric: name of the held-out one without `eval_`; step: the
+    optimizer step after which all were evaluated, None where nothing was; trivial: the metric of predictors that
+    learned nothing; families: best first, those without a value last; against: by label, each family's best rung
+    against that of the baseline's family; rivals: each against the best family; areas: as `against`, of the area under
+    the training loss; every: steps between evaluations, as asked.
     """
 
     kind: Literal["recipes", "workload"]
-    name: str
+    metric: str
     higher: bool
     step: int | None
     target: float | None
@@ -48,6 +49,11 @@ class Learning:
     rivals: dict[str, Paired]
     areas: dict[str, Paired]
     every: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The metric in words."""
+        return self.metric.replace("_", " ")
 
     @property
     def known(self) -> list[Family]:
@@ -131,7 +137,7 @@ def learning_of(run: StoredRun, members: pd.DataFrame, cells: Sequence[Cell], fo
     target = facts.get("target")
     return Learning(
         kind=kind,
-        name=str(facts.get("metric", "loss")).replace("_", " "),
+        metric=str(facts.get("metric", "loss")),
         higher=higher,
         step=found.step if found else None,
         target=None if target is None else float(target),
