@@ -7,64 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from harness.analyse.cells import MEMORY, SPEED, Cell
-from harness.analyse.quantity import between, count, digits, listed, rate, size, times
+from harness.analyse.headline import ENDING, Answer, Part, Parts
+from harness.analyse.learned_answer import learned
+from harness.analyse.learning import STATE
+from harness.analyse.quantity import between, count, digits, duration, listed, rate, size, times
 from harness.analyse.ratios import PRACTICAL, log_ratios, ranked, ratio_of_logs
 from harness.analyse.study import Group, Study
 
 SAME_LEARNING = 0.02
 """Held-out values within this share of their mean are called the same."""
-ENDING = {
-    "OOM": "out of memory",
-    "TIMEOUT": "timed out",
-    "DIVERGED": "loss not finite",
-    "UNSUPPORTED": "not supported here",
-    "NOT_APPLIED": "not applied as asked",
-    "PARITY_FAILED": "parity failed",
-    "CRASHED": "crashed",
-    "INTERRUPTED": "interrupted",
-}
-
-
-OPENINGS = ("no", "nothing", "only", "undecided")
-"""Words a headline may begin with other than a cell's name."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of a sentence; strong: the figure or name that the eye should find."""
-
-    text: str
-    strong: bool = False
-
-
-Parts = tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a group says. headline: one sentence in parts; details: further sentences; settled: by a verdict."""
-
-    group: str
-    place: str
-    headline: Parts
-    details: tuple[str, ...]
-    settled: bool
-
-    @property
-    def opening(self) -> Parts:
-        """The headline as a sentence that stands alone: with a capital, unless it begins with a cell's name."""
-        first = self.headline[0]
-        if first.text.split(" ", 1)[0].rstrip(":,") not in OPENINGS:
-            return self.headline
-        return (Part(first.text[0].upper() + first.text[1:], first.strong), *self.headline[1:])
-
-    @property
-    def text(self) -> str:
-        """The headline with its group in front, as plain text."""
-        return f"For {self.group} on {self.place}: {''.join(part.text for part in self.headline)}"
 
 
 def answers(study: Study) -> list[Answer]:
@@ -74,6 +27,10 @@ def answers(study: Study) -> list[Answer]:
 
 def answer(group: Group) -> Answer:
     """What the cells of a group say about the question."""
+    if group.learning is not None:
+        headline, settled, details = learned(group.learning)
+        rest = [_speed(group), *(_least_memory(group) for _ in group.cells[1:2]), _failed(group), _not_run(group)]
+        return Answer(group.label, group.place, headline, (*details, *(text for text in rest if text)), settled)
     headline, settled = _headline(group)
     details = [_ties(group), _least_memory(group), _learning(group), _failed(group), _not_run(group)]
     return Answer(group.label, group.place, headline, tuple(text for text in details if text), settled)
@@ -128,6 +85,26 @@ def _best_against(group: Group, best: Cell, baseline: Cell) -> tuple[Parts, bool
         start = (Part("no difference shown", True), Part(": the fastest, "))
         return (*start, name, Part(", is "), figure, Part(f"{at}.")), True
     return (Part("undecided", True), Part(": "), name, Part(" ran at "), figure, Part(f"{at}; {best.why}.")), False
+
+
+def _speed(group: Group) -> str:
+    """What a step takes and an optimizer keeps, beside what is learned."""
+    known = group.with_metric("step_s")
+    if not known:
+        return ""
+    quickest, slowest = (which(known, key=lambda cell: cell.metrics["step_s"]) for which in (min, max))
+    if len(known) == 1:
+        return f"Speed: {_figures(group, quickest)}."
+    fast, slow = quickest.metrics["step_s"], slowest.metrics["step_s"]
+    told = [f"{duration(fast)} ({quickest.label})", *([f"{duration(slow)} ({slowest.label})"] if slow > fast else [])]
+    states = [cell for cell in known if STATE in cell.metrics]
+    least, most = (which(states, key=lambda cell: cell.metrics[STATE], default=None) for which in (min, max))
+    state = ""
+    if least is not None and most is not None:
+        figures = [f"{size(cell.metrics[STATE])} ({cell.label})" for cell in (least, most)]
+        same = most.metrics[STATE] <= (1 + PRACTICAL) * least.metrics[STATE]
+        state = f" State of the optimizer: {size(most.metrics[STATE]) if same else ' to '.join(figures)}."
+    return f"A step takes {' to '.join(told)}.{state}"
 
 
 def _cost(group: Group, cell: Cell, baseline: Cell) -> str:
@@ -223,7 +200,7 @@ def _failed(group: Group) -> str:
         f"{cell.label} ({ENDING.get(status, status)} in {number} of {count(cell.rounds, 'round')})"
         for cell in group.cells
         for status, number in cell.endings.items()
-        if status != "UNSUPPORTED"
+        if status != "UNSUPPORTED" and not (status == "DIVERGED" and group.learning)  # told there with its step
     ]
     return f"Did not end well: {listed(texts)}." if texts else ""
 

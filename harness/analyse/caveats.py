@@ -20,6 +20,7 @@ def caveats(study: Study) -> list[str]:
     found = [
         _cut_off(study),
         _few_rounds(study),
+        _at_the_edge(study),
         _no_baseline(study),
         _unsteady(study),
         _compiling(study),
@@ -70,7 +71,23 @@ def _few_rounds(study: Study) -> str:
     most = max((cell.rounds for group in study.groups for cell in group.cells), default=0)
     if not 0 < most < ROUNDS_AT_LEAST:
         return ""
+    if all(group.learning for group in study.groups):
+        each = f"{count(most, 'seed')} of each recipe"
+        return f"{each}: nothing is called better or worse on fewer than {ROUNDS_AT_LEAST}."
     return f"{count(most, 'round')}: nothing is called faster or slower on fewer than {ROUNDS_AT_LEAST}."
+
+
+def _at_the_edge(study: Study) -> str:
+    """Recipes whose best learning rate has no worse one on one side: their ladder should go on there."""
+    several = len(study.groups) > 1
+    found = [
+        f"{group.label} {text}" if several else text
+        for group in study.groups
+        for text in (group.learning.edges if group.learning else [])
+    ]
+    if not found:
+        return ""
+    return f"Rates beyond the ladder may be better, so these recipes are not at their best. {'; '.join(found)}."
 
 
 def _no_baseline(study: Study) -> str:

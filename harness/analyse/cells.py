@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analyse.evaluations import at_step, common_step, evaluated
 from harness.analyse.ratios import Ratio, ranked
 from harness.schema.metrics import metric as definition_of
 from harness.schema.record import Record, RunInfo
@@ -140,7 +141,8 @@ def pareto(cells: Iterable[Cell]) -> set[str]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out metric of the cells of a group after the last step at which all of them were evaluated.
+    """Held-out metric of the cells of a group after the last step at which all of them were evaluated; that of a trial
+    which had stopped early by then is its best.
 
     metric: name without `eval_`; higher: whether more is better; rounds: by cell, name and value of each OK round.
     """
@@ -183,20 +185,15 @@ def held_out(info: RunInfo, members: pd.DataFrame) -> HeldOut | None:
     facts = workload_facts(info, trials["record"].iloc[0])
     name, target = str(facts.get("metric", "loss")), facts.get("target")
     records: list[Record] = list(trials["record"])
-    by_trial = [_evaluated(record, f"eval_{name}") for record in records]
-    steps = set.intersection(*(set(values) for values in by_trial if values)) if any(by_trial) else set()
-    if not steps:
+    step = common_step(records, name)
+    if step is None:
         return None
-    step, names = max(steps), round_names(trials)
     rounds: dict[str, list[tuple[str, float]]] = {}
-    for cell, named, values in zip(trials["cell"], names, by_trial, strict=True):
-        if values:
-            rounds.setdefault(str(cell), []).append((named, values[step]))
+    for cell, named, record in zip(trials["cell"], round_names(trials), records, strict=True):
+        value = at_step(record, name, step) if evaluated(record, name) else None
+        if value is not None:
+            rounds.setdefault(str(cell), []).append((named, value))
     return HeldOut(name, facts.get("better") == "higher", step, rounds, None if target is None else float(target))
-
-
-def _evaluated(record: Record, metric: str) -> dict[int, float]:
-    return {found.step: found.metrics[metric] for found in record.evaluations if metric in found.metrics}
 
 
 def round_names(trials: pd.DataFrame) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.analyse.cells import SPEED, Cell, HeldOut, cells_of, held_out, pareto, rate_metric
 from harness.analyse.frame import trials_frame
+from harness.analyse.learning import Learning, learning_of
 from harness.analyse.quantity import SPACE, count
 from harness.analyse.ratios import Noise, noise_floor, ratios_frame
 from harness.analyse.traces import traces_of, with_traces
@@ -22,7 +23,8 @@ class Group:
     """Cells that are compared with one another.
 
     label: `gpt/nano`; place: the devices; trials: rows of `trials_frame`; rate, unit: the metric throughput is shown in
-    and its unit of work; front: cells on the Pareto front of throughput and memory.
+    and its unit of work; front: cells on the Pareto front of throughput and memory; learning: what was learned, where
+    the group is about that and not about speed.
     """
 
     number: int
@@ -34,6 +36,7 @@ class Group:
     unit: str
     held_out: HeldOut | None
     front: set[str]
+    learning: Learning | None = None
 
     @cached_property
     def same_batch(self) -> bool:
@@ -111,8 +114,9 @@ def _group(run: StoredRun, number: int, trials: pd.DataFrame, cells: list[Cell])
     records: list[Record] = list(members["record"])
     rate, unit = rate_metric(run.info, records[0], own)
     label, several = str(members["group_label"].iloc[0]), len({record.trial.global_batch for record in records}) > 1
-    learned = None if several else held_out(run.info, members)
-    return Group(number, label, place_of(records), members, own, rate, unit, learned, pareto(own))
+    found = None if several else held_out(run.info, members)
+    about = learning_of(run, members, own, found)
+    return Group(number, label, place_of(records), members, own, rate, unit, found, pareto(own), about)
 
 
 def place_of(records: Iterable[Record]) -> str:

@@ -10,11 +10,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.analyse.answer import Answer, answers, ended
+from harness.analyse.answer import answers, ended
 from harness.analyse.caveats import caveats
 from harness.analyse.cells import MEMORY, Cell
+from harness.analyse.headline import Answer
 from harness.analyse.quantity import between, duration, listed, rate, size, times
 from harness.analyse.study import Group, Study, study
+from harness.report.learning_console import recipes
 from harness.report.text import clip
 from harness.run.stored import StoredRun
 
@@ -27,7 +29,8 @@ def run_summary(run: StoredRun) -> RenderableType:
     found = study(run)
     parts: list[RenderableType] = []
     for said, group in zip(answers(found), found.groups, strict=True):
-        parts += [_sentence(said), ranking(group), Text()]
+        shown = recipes(group, group.learning) if group.learning else ranking(group)
+        parts += [_sentence(said), shown, Text()]
     parts += [*_failures(found), *(Text(f"caveat: {clip(text, 300)}", style="yellow") for text in caveats(found))]
     return Renderables(*parts) if parts else Text("The run holds no trial.")
 

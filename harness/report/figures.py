@@ -72,12 +72,13 @@ class Sketch:
 
 
 def figures(study: Study, group: Group, look: Look, prefix: str) -> list[Figure]:
-    """All figures of a group, in the order they are shown; none where no cell ended well.
+    """All figures of a group, in the order they are shown; none where no cell ended well, and where the group is about
+    learning: it has a section of its own.
 
     What is learned per step is shown only where all cells have the same batch.
     prefix: makes their ids unique in the page.
     """
-    if not group.ranking:
+    if not group.ranking or group.learning:
         return []
     sketches = [
         _forest(group, f"{prefix}-ratios"),

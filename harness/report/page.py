@@ -15,21 +15,22 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from harness.analyse.answer import Answer, answers
+from harness.analyse.answer import answers
 from harness.analyse.caveats import caveats
-from harness.analyse.cells import workload_facts
+from harness.analyse.headline import Answer
 from harness.analyse.quantity import count, digits, duration
 from harness.analyse.study import Group, Study, study
 from harness.analyse.tiles import Tile, tiles
 from harness.report import tables
+from harness.report.data_line import data_line
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.fit_table import fit_table
 from harness.report.look import Look, look_of
-from harness.report.sections import Section, sections
+from harness.report.section import Section
+from harness.report.sections import sections
 from harness.report.text import clip, finalize, short
 from harness.report.whole_file import write_whole
 from harness.run.stored import StoredRun
-from harness.schema.memory_size import memory_text
 
 POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -149,38 +150,6 @@ def _view(each: Study, look: Look, prefix: str) -> RunView:
 def _group_view(each: Study, group: Group, look: Look, prefix: str) -> GroupView:
     drawn = figures(each, group, look, prefix) if group.number < GROUPS_AT_MOST else []
     return GroupView(prefix, group, data_line(each, group), drawn, tables.cells_table(group, look, f"{prefix}-cells"))
-
-
-def data_line(each: Study, group: Group) -> str:
-    """What a group trains on, as far as run.json says: data, samples, licence, target and what needs no learning."""
-    facts = workload_facts(each.run.info, group.trials["record"].iloc[0])
-    trial = group.trials["record"].iloc[0].trial
-    trivial = facts.get("trivial") or {}
-    limit = trial.memory_limit_bytes
-    parts = [
-        f"memory limited to {memory_text(limit)} per device" if limit else "",
-        f"{batch_in_words(group)}, {count(trial.steps, 'timed step')}, {trial.recipe.label}",
-        f"data: {facts['source']}" if facts.get("source") else "",
-        f"{facts['train_samples']:,} training and {facts['held_out_samples']:,} held-out samples"
-        if "train_samples" in facts and "held_out_samples" in facts
-        else "",
-        f"target: {str(facts['metric']).replace('_', ' ')} {digits(facts['target'])}"
-        if facts.get("target") is not None
-        else "",
-        f"without learning: {', '.join(f'{name} {digits(value)}' for name, value in trivial.items())}"
-        if trivial
-        else "",
-    ]
-    return " · ".join(part for part in parts if part)
-
-
-def batch_in_words(group: Group) -> str:
-    """`global batch 64`; `16 samples per device, global batch 16 to 64` where it grows with the devices."""
-    trials = [record.trial for record in group.trials["record"]]
-    least, most = min(trial.global_batch for trial in trials), max(trial.global_batch for trial in trials)
-    whole = f"global batch {least}" if least == most else f"global batch {least} to {most}"
-    per_device = trials[0].batch_per_device
-    return whole if per_device is None else f"{count(per_device, 'sample')} per device, {whole}"
 
 
 def machine(each: Study) -> list[str]:

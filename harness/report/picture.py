@@ -63,6 +63,7 @@ CLASSES = {
     "color": "Color",
     "text": "Text",
     "shape": "Shape",
+    "size": "Size",
     "strokeDash": "StrokeDash",
     "detail": "Detail",
     "order": "Order",

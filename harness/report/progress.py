@@ -71,7 +71,8 @@ def describe(event: Event) -> str:
     trial = event.trial
     name = f"{trial.label} round {trial.repeat + 1} seed {trial.seed}"
     if event.kind == "reference":
-        return f"reference {trial.workload.label}/{trial.size}: one process, fp32, {trial.parity_steps} steps"
+        name = f"{trial.workload.label}/{trial.size} {trial.recipe_told}".rstrip()
+        return f"reference {name}: one process, fp32, {trial.parity_steps} steps"
     if event.kind == "tried" and event.record is not None:
         fits = "fits" if event.record.status is Status.OK else f"does not: {event.record.status}: {event.record.reason}"
         return f"try {trial.label} micro_batch {trial.micro_batch}: {fits}"

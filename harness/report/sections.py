@@ -1,37 +1,26 @@
-"""Sections of the page that only some runs have: scaling over devices, and when compiling pays off."""
+"""Sections of the page that only some runs have: what is learned, scaling over devices, when compiling pays off."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from harness.analyse import compiling, scaling
 from harness.analyse.compiling import BreakEven, in_steps
 from harness.analyse.quantity import ABSENT, between, digits, times
 from harness.analyse.study import Study
 from harness.report.columns import Column
-from harness.report.figures import GROUPS_AT_MOST, Figure
+from harness.report.figures import GROUPS_AT_MOST
+from harness.report.learning_section import learning_sections
 from harness.report.look import Look
 from harness.report.scaling_chart import scaling_sketch, scaling_table
+from harness.report.section import Section
 from harness.report.tables import Table, TableRow
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section. link: its name in the page's bar; says: sentences above its figures and its table."""
-
-    id: str
-    title: str
-    link: str
-    says: list[str]
-    figures: list[Figure]
-    table: Table
 
 
 def sections(study: Study, look: Look, prefix: str) -> list[Section]:
     """The sections that a run has something for. prefix: makes their ids unique in the page."""
     found = (_scaling(study, look, f"{prefix}-scaling"), _compiling(study, look, f"{prefix}-compiling"))
-    return [section for section in found if section is not None]
+    return [*learning_sections(study, look, prefix), *(section for section in found if section is not None)]
 
 
 def _scaling(study: Study, look: Look, id_: str) -> Section | None:

@@ -27,7 +27,8 @@ from harness.run.feasible import candidates, most_devices, why_not
 from harness.run.search import tries_at_most
 from harness.run.where import Where, filtered
 from harness.schema.errors import InputError, Problem
-from harness.schema.suite import Choice, Suite
+from harness.schema.recipe_text import differing
+from harness.schema.suite import Choice, Recipe, Suite
 from harness.schema.trial import Plugin, Trial, content_hash
 from harness.strategies import registry as strategies
 
@@ -81,14 +82,27 @@ def make_plan(
             unsupported.append((trial, reason))
         if matches(cell, keys.baseline):
             baseline_cells[trial.cell] = None
+    varied = _varied([*possible, *(trial for trial, _reason in unsupported)])
     return Plan(
-        trials=_ordered(possible, suite),
-        unsupported=unsupported,
+        trials=_ordered([_told(trial, varied) for trial in possible], suite),
+        unsupported=[(_told(trial, varied), reason) for trial, reason in unsupported],
         group_keys=keys.group,
         compared_keys=keys.compared,
         baseline=keys.baseline.model_dump(mode="json", exclude_none=True),
         baseline_cells=tuple(baseline_cells),
     )
+
+
+def _varied(trials: Sequence[Trial]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """By workload and size: the keys in which the recipes of its trials differ, in the order of a recipe."""
+    recipes: dict[tuple[str, str], list[Recipe]] = {}
+    for trial in trials:
+        recipes.setdefault((trial.workload.label, trial.size), []).append(trial.recipe)
+    return {task: differing(own) for task, own in recipes.items()}
+
+
+def _told(trial: Trial, varied: Mapping[tuple[str, str], tuple[str, ...]]) -> Trial:
+    return trial.model_copy(update={"varied": varied[trial.workload.label, trial.size]})
 
 
 def _ordered(trials: Sequence[Trial], suite: Suite) -> list[Trial]:

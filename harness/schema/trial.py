@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, PositiveInt, computed_field
 
+from harness.schema.recipe_text import parts_text
 from harness.schema.suite import Choice, Model, Recipe
 
 HASH_LENGTH = 12
@@ -79,9 +80,12 @@ class Trial(Model):
     """per device; None: as much as there is"""
     timeout_s: float = 300.0
     """not part of the hashes: it does not change what is measured"""
+    varied: tuple[str, ...] = ()
+    """keys of the recipe in which the suite's cells of this workload differ: the label tells them; not in the hashes"""
 
     def _asked(self) -> dict[str, object]:
-        content = self.model_dump(mode="json", exclude={"seed", "repeat", "timeout_s", "cell", "id", "plugins"})
+        unasked = {"seed", "repeat", "timeout_s", "varied", "cell", "id", "plugins"}
+        content = self.model_dump(mode="json", exclude=unasked)
         content["plugins"] = [plugin.sha256 for plugin in self.plugins]
         del content["searched"]
         if not self.recipe.regularizers:  # as it was before there were any: what is stored is found again
@@ -119,17 +123,25 @@ class Trial(Model):
 
     @property
     def label(self) -> str:
-        """Short text for people: `gpt/nano ddp bf16`, the optimizer where it has options, regularizers, …"""
+        """Short text for people: `gpt/nano ddp bf16`, what recipes differ in, else optimizer options and regularizers,
+        devices where compared.
+        """
         parts = [f"{self.workload.label}/{self.size}", self.strategy.label, self.precision.label]
-        optimizer = self.recipe.optimizer
+        optimizer, regularizers = self.recipe.optimizer, self.recipe.regularizers or ()
         parts += [technique.label for technique in self.techniques]
-        parts += [optimizer.label] if optimizer and optimizer.options else []
-        parts += [regularizer.label for regularizer in self.recipe.regularizers or ()]
+        parts += [optimizer.label] if optimizer and optimizer.options and "optimizer" not in self.varied else []
+        parts += [each.label for each in regularizers] if "regularizers" not in self.varied else []
+        parts += [self.recipe_told] if self.varied else []
         parts += [f"devices={self.devices_asked}"] if self.devices_asked else []
         parts += [f"batch_per_device={self.batch_per_device}"] if self.batch_per_device else []
         parts += [f"micro_batch {self.micro_batch_text}"] if self.among else []
         parts += ["trace"] if self.kind == "trace" else []
         return " ".join(parts)
+
+    @property
+    def recipe_told(self) -> str:
+        """What recipes of the suite differ in, of this trial: `sgd(momentum=0.9) lr 0.1`; empty where in nothing."""
+        return parts_text(self.recipe, self.varied)
 
     @property
     def micro_batch_text(self) -> str:

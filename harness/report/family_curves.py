@@ -1,0 +1,162 @@
+"""Held-out curves of recipes at their best rate, by step and by training seconds; and the learning rate by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from harness.analyse.learning import Learning
+from harness.analyse.learning_curves import Floats, LearningCurve, learning_curve, rates
+from harness.analyse.quantity import SPACE, digits, duration
+from harness.report.family_look import Drawn, drawn
+from harness.report.learning_plane import clamp, dashes, end_names, level_layers, same, with_levels
+from harness.report.picture import Padding, Picture, Values, field, raw, scaled
+from harness.report.plane import Domain, Plane
+from harness.report.text import clip
+from harness.run.stored import StoredRun
+
+EARLY = 0.2
+"""What curves do in this first share of them may lie beyond the axis, so that their ends can be told apart."""
+POINTS_AT_MOST = 60
+Pairs = list[tuple[Drawn, LearningCurve]]
+
+
+def curves_of(found: Learning) -> Pairs:
+    """The curves of the families that are drawn."""
+    pairs = ((each, learning_curve(each.family, found.metric)) for each in drawn(found))
+    return [(each, curve) for each, curve in pairs if curve is not None]
+
+
+def held_out_curves(found: Learning, pairs: Pairs, picture: Picture, by_time: bool = False) -> Markup | None:
+    """The held-out metric of each family with its band over seeds; None where nothing was evaluated twice."""
+    if not pairs:
+        return None
+    late = [
+        float(value)
+        for _each, curve in pairs
+        for at, step in enumerate(curve.steps)
+        if step >= EARLY * curve.steps[-1]
+        for value in (curve.low[at], curve.high[at])
+    ]
+    domain, near = with_levels(found, (min(late), max(late)))
+    alone = len(pairs) == 1
+    texts = [_end_text(each, curve, picture, alone) for each, curve in pairs]
+    padding = Padding(44, 16 + 6.3 * max(map(len, texts)), 14, 40)
+    width = picture.layout.width - padding.left - padding.right
+    last = max(float(curve.along(by_time)[-1]) for _each, curve in pairs)
+    height = picture.layout.height if not alone else 200
+    plane = Plane(width, height, (0, last * 1.02), domain)
+    x = scaled("x", plane.x, "training seconds" if by_time else "optimizer step", tickCount=5, grid=False)
+    y = scaled("y", plane.y, None, tickCount=5 if not alone else 4)
+    bands, lines = _values(pairs, picture, plane, by_time)
+    detail = field("line:N")
+    band = picture.layer(
+        "area", bands, {"fillOpacity": 0.2}, x=x, y=y, y2=field("high:Q"), fill=raw("colour"), detail=detail
+    )
+    channels = {"detail": detail, "order": field("x:Q"), "stroke": raw("colour"), "strokeDash": dashes()}
+    line = picture.layer("line", lines, {"strokeWidth": 1.75}, x=x, y=y, **channels)
+    passed = [
+        [plane.at(*point) for point in thinned(inside(curve.along(by_time), curve.mean, plane.y))]
+        for _each, curve in pairs
+    ]
+    ends = [plane.at(float(curve.along(by_time)[-1]), clamp(float(curve.mean[-1]), plane.y)) for _each, curve in pairs]
+    names = end_names(picture, plane, [each for each, _curve in pairs], ends, texts)
+    return picture.draw(
+        [band, line, *level_layers(picture, plane, near, y, passed), *names], plane.width, height, padding
+    )
+
+
+def _end_text(each: Drawn, curve: LearningCurve, picture: Picture, alone: bool) -> str:
+    value = digits(float(curve.mean[-1]))
+    return value if alone else f"{clip(each.family.label, 16 if picture.layout.above else 24)} {value}"
+
+
+def _values(pairs: Pairs, picture: Picture, plane: Plane, by_time: bool) -> tuple[Values, Values]:
+    bands: Values = []
+    lines: Values = []
+    for each, curve in reversed(pairs):
+        along = curve.along(by_time)
+        unit = f"after {duration(float(along[-1]))}" if by_time else f"after {along[-1]:.0f} steps"
+        marks = same(each, picture, f"{each.name}: {digits(float(curve.mean[-1]))} {unit}")
+        own = inside(along, curve.mean, plane.y)
+        lines += [{"x": x, "y": y, **marks} for x, y in thinned(own)]
+        plain = same(each, picture)
+        kept = [at for at in range(len(along)) if not own or along[at] >= own[0][0]]
+        for at in kept:
+            low, high = clamp(float(curve.low[at]), plane.y), clamp(float(curve.high[at]), plane.y)
+            bands.append({"x": float(along[at]), "y": low, "high": high, **plain})
+    return bands, lines
+
+
+def inside(x: Floats, y: Floats, domain: Domain) -> list[tuple[float, float]]:
+    """The curve from where it first comes into the domain, that point put in; beyond that held at its ends."""
+    within = np.flatnonzero((y >= domain[0]) & (y <= domain[1]))
+    if not len(within):
+        return []
+    first = int(within[0])
+    points = [(float(x[at]), clamp(float(y[at]), domain)) for at in range(first, len(x))]
+    if first > 0:
+        edge = clamp(float(y[first - 1]), domain)
+        share = (edge - y[first - 1]) / (y[first] - y[first - 1])
+        points.insert(0, (float(x[first - 1] + share * (x[first] - x[first - 1])), edge))
+    return points
+
+
+def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """No more points than can be seen."""
+    kept = np.unique(np.linspace(0, len(points) - 1, min(POINTS_AT_MOST, len(points))).astype(int))
+    return [points[at] for at in kept]
+
+
+def learning_rates(run: StoredRun, found: Learning, picture: Picture) -> Markup | None:
+    """The learning rate of each family's best rung by step, as a share of its peak; None where no series was kept."""
+    pairs = [(each, own) for each in drawn(found) if (own := rates(run, each.family)) is not None]
+    if not pairs:
+        return None
+    texts = [clip(each.family.label, 20 if picture.layout.above else 26) for each, _own in pairs]
+    padding = Padding(44, 16 + 6.3 * max(map(len, texts)), 14, 40)
+    width = picture.layout.width - padding.left - padding.right
+    last = max(float(steps[-1]) for _each, (steps, _share) in pairs)
+    highest = max(float(share.max()) for _each, (_steps, share) in pairs)
+    plane = Plane(width, 220, (0, last * 1.02), (0.0, max(1.0, highest) * 1.05))
+    x = scaled("x", plane.x, "optimizer step", tickCount=5, grid=False)
+    y: Any = scaled("y", plane.y, None, tickCount=5, labelExpr=f"format(100 * datum.value, '~g') + '{SPACE}%'")
+    values = [
+        {"x": at, "y": share, **same(each, picture, f"{each.name}: {_share_text(own)}")}
+        for each, own in reversed(pairs)
+        for at, share in _corners(own)
+    ]
+    channels = {"detail": field("line:N"), "order": field("x:Q"), "stroke": raw("colour"), "strokeDash": dashes()}
+    line = picture.layer("line", values, {"strokeWidth": 1.75}, x=x, y=y, **channels)
+    ends = [plane.at(float(steps[-1]), float(share[-1])) for _each, (steps, share) in pairs]
+    names = end_names(picture, plane, [each for each, _own in pairs], ends, texts)
+    return picture.draw([line, *names], plane.width, plane.height, padding)
+
+
+def _corners(own: tuple[Floats, Floats]) -> list[tuple[float, float]]:
+    """Points of a schedule: thinned, and both sides of each jump so that stairs stay stairs."""
+    steps, share = own
+    even = np.linspace(0, len(steps) - 1, min(POINTS_AT_MOST, len(steps))).astype(int)
+    jumps = np.flatnonzero(np.abs(np.diff(share)) > 0.05)
+    kept = np.unique(np.concatenate([even, jumps, jumps + 1]))
+    return [(float(steps[at]), float(share[at])) for at in kept]
+
+
+def _share_text(own: tuple[Floats, Floats]) -> str:
+    steps, share = own
+    return (
+        f"{100 * share[0]:.2g}{SPACE}% of the peak at first, {100 * share[-1]:.2g}{SPACE}% after {steps[-1]:.0f} steps"
+    )
+
+
+def in_words(pairs: Pairs, by_time: bool) -> list[str]:
+    """What the curves show, a text per family."""
+    texts = []
+    for each, curve in pairs:
+        end = curve.along(by_time)[-1]
+        when = duration(float(end)) if by_time else f"step {end:.0f}"
+        texts.append(f"{each.name} {digits(float(curve.mean[-1]))} at {when}")
+    return texts
