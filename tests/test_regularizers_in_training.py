@@ -251,3 +251,11 @@ def test_memory_has_the_average(strategy: str, ranks: int) -> None:
         peaks.append(record.metrics["peak_allocated_bytes"])
     more = ranks * (peaks[1] - peaks[0]) / (4 * record.metrics["parameters"])
     assert more == pytest.approx(1, abs=0.05 if ranks == 1 else 0.25)
+
+
+@processes
+def test_a_penalty_of_which_short_numbers_lose_a_part_is_applied() -> None:
+    """bfloat16 gradients take up a part of it only, as they would of autograd's."""
+    for penalty, status in (({"name": "l1", "weight": 1e-4}, Status.OK), ("penalises_nothing", Status.NOT_APPLIED)):
+        record, _series = execute(trial_with([penalty], precision="bf16_weights", **SHORT))
+        assert record.status is status, record.reason

@@ -240,7 +240,7 @@ def test_a_block_that_adds_nothing_passes_positive_values_on() -> None:
 
 
 def test_a_size_can_have_a_recipe_of_its_own() -> None:
-    recipe = Recipe(optimizer="adamw", lr=1e-2, schedule="constant", weight_decay=0.1, clip=1.0)
+    recipe = Recipe(optimizer="adamw", lr=1e-2, schedule="constant", weight_decay=0.1, clip=1.0, regularizers=())
     facts = WorkloadFacts({"a": {}, "b": {}}, "token", "x", "lower", 1.0, recipe, recipes={"b": Recipe(lr=1e-4)})
     assert facts.recipe_for("a") == recipe
     assert facts.recipe_for("b") == recipe.model_copy(update={"lr": 1e-4})

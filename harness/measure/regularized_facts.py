@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 MASKS = ("dropout", "stochastic_depth")
 """Options of workloads that are rates of masks drawn at random."""
-PENALTY_SHARE = (0.98, 1.02)
-"""Where the gradient that was added lies, in units of the one that autograd finds: sums of fp32 round."""
+PENALTY_SHARE, ROUNDED_SHARE = (0.98, 1.02), (0.5, 1.5)
+"""Where the gradient that was added lies, in units of the one that autograd finds; the latter where gradients are kept
+in fewer bits, so that two penalties one after another round otherwise than their sum.
+"""
 ROUNDING = 1.001
 """A clipped gradient's norm may be so much longer: it is divided by norm + 1e-6, and summed anew."""
 WELL_MIXED = (0.02, 0.98)
@@ -232,10 +234,15 @@ class _Gradients:
         return locals_of(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
 
     def _share(self, after: list[Tensor], expected: list[Tensor]) -> float:
-        """⟨what was added, autograd's gradient⟩ ÷ ‖autograd's gradient‖², over all ranks: 1 where it is that."""
+        """⟨what was added, what should be⟩ ÷ ‖what should be‖², over all ranks; 0 where nothing of it is left.
+
+        What should be added is autograd's gradient as far as the gradient's own number format can take it up: of a
+        small penalty bfloat16 loses a part, whoever adds it.
+        """
         sums = torch.zeros(2, dtype=torch.float64)
         for before, now, asked in zip(self._before, after, expected, strict=True):
-            added, wanted = (now.double() - before.double()).flatten(), asked.double().flatten()
+            added = (now.double() - before.double()).flatten()
+            wanted = ((before + asked.to(before.dtype)).double() - before.double()).flatten()
             sums += torch.stack([added @ wanted, wanted @ wanted]).cpu()
         whole = self._training.added_up(sums.float()).double()
         return round(float(whole[0] / whole[1]), 4) if float(whole[1]) else 0.0
@@ -244,7 +251,9 @@ class _Gradients:
         """Add what was seen."""
         training = self._training
         if training.penalties is not None and not (self._penalty is not None and math.isnan(self._penalty)):
-            proof.add("penalty_in_gradient", PENALTY_SHARE, self._penalty)  # NaN: the scaled loss overflowed
+            short = any(gradient.dtype.itemsize < 4 for gradient in self._before)
+            asked = ROUNDED_SHARE if short else PENALTY_SHARE
+            proof.add("penalty_in_gradient", asked, self._penalty)  # NaN: the scaled loss overflowed
         if "clip" in training.regularization.recipe and training.wrapped.update is None:
             largest = float(training.regularization.recipe["clip"])
             norm = None if self._clipped is None else _number(self._clipped)
