@@ -66,7 +66,7 @@ def piece_count(shape: Mapping[str, Any]) -> int:
     licence="CC-BY-SA-3.0",
     data_hashes={"*": "214b4cc1d3cd322b35c4123a74a84d3d80df447df680ea3c9d1e4925b3395e21"},
     model=ModelFacts(
-        traits=frozenset({"conv2d", "batchnorm"}),
+        traits=frozenset({"conv2d", "batchnorm", "classes"}),
         pieces=lambda model: model.pieces(),
         piece_count=piece_count,
     ),

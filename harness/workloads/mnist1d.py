@@ -38,6 +38,7 @@ PIECES = {"cnn": 4, "logistic": 1, "mlp": 3, "gru": 2}
     licence="Apache-2.0",
     data_hashes={"*": "70116abcfe53bc995603be224e1dbcfd8556e3820ff4062199fea14c457c755e"},
     model=ModelFacts(
+        traits=frozenset({"classes"}),
         pieces=lambda model: model.pieces(),
         piece_count=lambda shape: PIECES[shape["kind"]],
     ),
