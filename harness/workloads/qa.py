@@ -81,7 +81,7 @@ def qa(
     vocabulary of 30522, of which the text uses the first ids, and one more type. The target is for micro after 320
     steps.
     match_types: the types tell which words of the context stand in the question too; without them that is to be found
-    out, for which the text is too small (a negative control). dropout: of embeddings, attention and both residual
+    out, which 320 steps do not teach (a negative control). dropout: of embeddings, attention and both residual
     branches; stochastic_depth: largest share of samples for which a layer's branches are left out, linear over depth;
     label_smoothing: the share of the answer's probability that is spread over the context's places.
     A hand-written rule (the candidate with most of the question's words around it, none in it) finds more than the
