@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.measure.dropout import rates_of
+from harness.measure.flops import flops_per_sample
 from harness.workloads import Workload, cloze, reading, registry
 from harness.workloads.cloze import BLANK, Cloze, Draws, names, paragraphs
 from harness.workloads.models.reader import PublishedReader, Reader
@@ -168,6 +171,17 @@ def test_baselines_are_their_rules() -> None:
     assert 0.1 < found.trivial["first_candidate"] < found.trivial["first_unasked_candidate"] < 0.45 < found.by_rule
 
 
+def test_with_a_warm_cache_nothing_slow_is_imported() -> None:
+    workload()
+    code = "import sys; from harness.workloads import registry; registry['qa'].function('nano'){};"
+    code += "print(*[name for name in ('gensim', 'transformers') if name in sys.modules])"
+    found = [
+        subprocess.run([sys.executable, "-c", code.format(more)], capture_output=True, text=True, check=True).stdout
+        for more in ("", "; import gensim")
+    ]
+    assert found == ["\n", "gensim\n"], "the second is the control"
+
+
 # Answers
 
 
@@ -270,3 +284,9 @@ def test_both_models_are_trained_and_evaluated_alike(kind: type[nn.Module]) -> N
         for module, name, _rate in rates_of([dropping]):
             setattr(module, name, 0.0)
         assert torch.equal(dropping(tokens, types), dropping(tokens, types))
+
+
+def test_operations_of_the_largest_size_are_counted_without_memory() -> None:
+    flops, place = flops_per_sample(registry["qa"].function("large"))
+    assert place == "meta"
+    assert flops > 1e10

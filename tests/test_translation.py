@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.measure.dropout import rates_of
+from harness.measure.flops import flops_per_sample
 from harness.workloads import Workload, locale_pairs, registry, translated
 from harness.workloads.models.transformer import EncoderLayer, Join, branch_rates
 from harness.workloads.models.translator import PublishedTranslator, Translator
@@ -114,6 +117,17 @@ def test_unigram_is_its_formula() -> None:
     assert translated.unigram(train, held) == pytest.approx(-(math.log(3 / whole) + math.log(2 / whole)) / 2)
     assert 4 < data().trivial["unigram"] < 5.5
     assert 0 < data().copied < 0.1
+
+
+def test_with_a_warm_cache_nothing_slow_is_imported() -> None:
+    data()
+    code = "import sys; from harness.workloads import registry; registry['translation'].function('nano'){};"
+    code += "print(*[name for name in ('babel', 'tokenizers', 'sacrebleu', 'transformers') if name in sys.modules])"
+    found = [
+        subprocess.run([sys.executable, "-c", code.format(more)], capture_output=True, text=True, check=True).stdout
+        for more in ("", "; import sacrebleu")
+    ]
+    assert found == ["\n", "sacrebleu\n"], "the second is the control"
 
 
 # Loss
@@ -238,3 +252,9 @@ def test_stochastic_depth_grows_with_depth_and_keeps_the_mean() -> None:
     states, mask = torch.randn(4, 5, 16), torch.ones(4, 1, 1, 5, dtype=torch.bool)
     assert torch.equal(layer(states, mask), states)
     assert not torch.equal(layer.eval()(states, mask), states)
+
+
+def test_operations_of_the_largest_size_are_counted_without_memory() -> None:
+    flops, place = flops_per_sample(registry["translation"].function("big"))
+    assert place == "meta"
+    assert flops > 1e10

@@ -56,7 +56,7 @@ PUBLISHED_LR = {"tiny": 1e-3, "small": 5e-4, "medium": 3e-4, "base": 1e-4, "larg
     global_batch=32,
     micro_batch=16,
     requires=("gensim",),
-    source="https://en.wikipedia.org (106 articles of a dump of 2015, in gensim's test data)",
+    source="https://en.wikipedia.org (107 articles of a dump of 2015, in gensim's test data)",
     licence="CC-BY-SA-3.0",
     data_hashes={"4.4.0": "4454a8e4bad989737f900a2ee2559018a53e707a615d033a2165b10a7ca3ff68"},
     model=ModelFacts(
@@ -81,8 +81,8 @@ def qa(
     vocabulary of 30522, of which the text uses the first ids, and one more type. The target is for micro after 320
     steps.
     match_types: the types tell which words of the context stand in the question too; without them that is to be found
-    out, for which the text is too small (a negative control). dropout: of embeddings, attention and both residual
-    branches; stochastic_depth: largest share of samples for which a layer's branches are left out; linear over depth;
+    out, which 320 steps do not teach (a negative control). dropout: of embeddings, attention and both residual
+    branches; stochastic_depth: largest share of samples for which a layer's branches are left out, linear over depth;
     label_smoothing: the share of the answer's probability that is spread over the context's places.
     A hand-written rule (the candidate with most of the question's words around it, none in it) finds more than the
     target: `Reading.by_rule`.

@@ -60,7 +60,9 @@ def reading() -> Reading:
     trivial = {name: float(arrays.pop(name)) for name in TRIVIAL}
     by_rule = float(arrays.pop("by_rule"))
     parts = {
-        part: {name.removeprefix(f"{part}_"): ids.astype(np.int64) for name, ids in arrays.items() if part in name}
+        part: {
+            name.removeprefix(f"{part}_"): ids.astype(np.int64) for name, ids in arrays.items() if name.startswith(part)
+        }
         for part in ("train", "held_out")
     }
     return Reading(**parts, trivial=trivial, by_rule=by_rule, data_hash=hash_arrays(*arrays.values()))

@@ -88,5 +88,7 @@ class PublishedReader(nn.Module):
 
     def forward(self, tokens: Tensor, types: Tensor) -> Tensor:
         """Scores of each place as the answer's first and last."""
-        found = self.bert(input_ids=tokens, token_type_ids=types, attention_mask=(tokens != 0).long())
+        # Masks of two dimensions are looked at by transformers: that is a wait for the device, and not done on meta.
+        mask = (tokens != 0)[:, None, None, :]
+        found = self.bert(input_ids=tokens, token_type_ids=types, attention_mask=mask)
         return torch.stack((found.start_logits, found.end_logits), dim=-1)

@@ -138,7 +138,15 @@ class PublishedTranslator(nn.Module):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Logits of the next target token at each place."""
-        logits: Tensor = self.marian(
-            input_ids=source, attention_mask=(source != 0).long(), decoder_input_ids=target, use_cache=False
-        ).logits
+        # Masks of two dimensions are looked at by transformers: that is a wait for the device, and not done on meta.
+        mask = (source != 0)[:, None, None, :]
+        before = torch.ones(target.shape[1], target.shape[1], dtype=torch.bool, device=target.device).tril()
+        found = self.marian(
+            input_ids=source,
+            attention_mask=mask,
+            decoder_input_ids=target,
+            decoder_attention_mask=before[None, None],
+            use_cache=False,
+        )
+        logits: Tensor = found.logits
         return logits
