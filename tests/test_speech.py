@@ -116,7 +116,9 @@ def test_samples_are_scaled_padded_and_long_enough_for_their_digits() -> None:
     assert float(values[within].mean()) == pytest.approx(0, abs=1e-2)
     assert float(values[within].std()) == pytest.approx(1, abs=1e-2)
     beyond = torch.arange(values.shape[1]) > torch.from_numpy(spectrogram.spectrograms(65).train.frames)[:, None]
-    assert values[beyond].min() == values[beyond].max(), "after the last frame that a sound reaches into there is silence"
+    assert values[beyond].min() == values[beyond].max(), (
+        "after the last frame that a sound reaches into there is silence"
+    )
     repeats = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > 0)).sum(1)
     for size in deepspeech.SIZES.values():
         frames = torch.from_numpy(spectrogram.spectrograms(65).train.frames)
