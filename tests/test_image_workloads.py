@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -13,8 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from harness.measure.evaluation import population_statistics
+from harness.measure.prepare import prepare
+from harness.measure.session import describe
 from harness.measure.training import Training
 from harness.recipes.build import build_optimizer
+from harness.schema.record import Phase, RankResult
+from harness.schema.suite import Choice
 from harness.workloads import Workload, registry
 from harness.workloads.classes import accuracy, cross_entropy
 from harness.workloads.mnist import mnist
@@ -130,6 +135,31 @@ def test_squeeze_and_excite_weighs_channels() -> None:
     ratio = layer(x) / x
     assert torch.allclose(ratio, ratio.mean(dim=(2, 3), keepdim=True).expand_as(x), atol=1e-6)
     assert bool(((ratio > 0) & (ratio < 1)).all())
+
+
+@pytest.mark.parametrize(("size", "target"), [("logistic", 0.30), ("mlp", 0.66), ("cnn", 0.90), ("gru", 0.89)])
+def test_each_size_is_held_against_its_own_target(size: str, target: float) -> None:
+    asked = {"name": "mnist1d", "size": size, "options": {}, "plugins": []}
+    found = prepare(json.dumps(asked))
+    assert found["target"] == target
+    assert found["recorded_hash"] == found["data_hash"]
+    facts = RankResult(rank=0, phase=Phase.BUILD)
+    trial = SimpleNamespace(
+        workload=Choice(name="mnist1d"),
+        size=size,
+        strategy=Choice(name="single"),
+        precision=Choice(name="fp32"),
+        techniques=(),
+    )
+    fake = SimpleNamespace(
+        trial=trial,
+        parameters=1,
+        wrapped=SimpleNamespace(equivalence=None),
+        workload=SimpleNamespace(data_hash=""),
+        optimizer=build_optimizer(nn.Linear(2, 2), registry["mnist1d"].facts.recipe_for(size), 1)[0],
+    )
+    describe(cast(Training, fake), facts)
+    assert facts.facts["target"] == target
 
 
 # Data
