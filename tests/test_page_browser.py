@@ -6,7 +6,7 @@ One browser for all tests; it is told to talk to nobody.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from harness.report.page import write_page
+from harness.run.stored import StoredRun
+from tests import synthetic_recipes as recipes
 from tests import synthetic_run as made
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
@@ -102,9 +104,18 @@ def test_quiet_accessible_and_no_wider_than_the_window(chromium: Any, smaller: P
     found.page.context.close()
 
 
+STUDIES: dict[str, Callable[[], StoredRun]] = {
+    "scaling": lambda: made.scaling_run(noise=0.5),
+    "compiling": made.compiled_run,
+    "learning": lambda: recipes.recipes_run(recipes.Recipes(gaps={"adamw": 0.05, "lion": 0.08})),
+    "workloads": recipes.workloads_run,
+}
+
+
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
-def test_scaling_and_compiling_too(chromium: Any, tmp_path: Path, width: int, scheme: str) -> None:
-    for name, run in (("scaling", made.scaling_run(noise=0.5)), ("compiling", made.compiled_run())):
+def test_scaling_compiling_and_learning_too(chromium: Any, tmp_path: Path, width: int, scheme: str) -> None:
+    for name, make in STUDIES.items():
+        run = make()
         path = tmp_path / f"{name}.html"
         write_page(run, path)
         found = opened(chromium, path, width, scheme)

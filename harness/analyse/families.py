@@ -243,7 +243,10 @@ def _area(run: StoredRun, record: Record, last: int) -> float | None:
 
 
 def _reach(cell: Cell, records: Sequence[Record], found: HeldOut | None) -> Reach | None:
-    """A diverged seed does not reach its target in any number of steps: it is watched as long as it would have been."""
+    """A seed that diverged or stopped early would not have reached its target later: it counts as watched to the end.
+
+    To leave it at the step where it ended would be to say that it might have, as of one that nobody watched any longer.
+    """
     if found is None or found.target is None:
         return None
     reached: list[float] = []
@@ -253,8 +256,7 @@ def _reach(cell: Cell, records: Sequence[Record], found: HeldOut | None) -> Reac
         if steps is not None:
             reached.append(steps)
         else:
-            early = stopped(record)
-            watched.append(float(early.step if early else max(found.step, _last(record, found.metric))))
+            watched.append(float(max(found.step, _last(record, found.metric))))
     return reach(found.target, reached, watched, cell.metrics.get("step_s"))
 
 

@@ -72,12 +72,12 @@ def _of_recipes(found: Learning) -> tuple[Parts, bool]:
         return (Part("undecided", True), Part(": "), name, Part(text)), False
     reached += _soon(found, best)
     if not found.ties:
-        start = () if base is not best else (Part("the baseline "),)
+        start = () if base is not best else (Part(_whose(best)),)
         return (*start, name, Part(f" learns best: {reached}.")), True
     if base is best:
         settled = all(each.verdict in ("worse", "no difference shown") for each in found.rivals.values())
         text = f": {reached} ({pair.verdict})."
-        return (Part("nothing is shown to learn better than the baseline "), name, Part(text)), settled
+        return (Part(f"nothing is shown to learn better than {_whose(best)}"), name, Part(text)), settled
     return _against_baseline(found, name, reached, pair, other)
 
 
@@ -85,12 +85,17 @@ def _against_baseline(found: Learning, name: Part, reached: str, pair: Paired, o
     """The best family is not shown better than all: what is shown against the baseline (or the nearest without one)."""
     seen = found.against.get(found.known[0].label)
     verdict, why = (seen.verdict, seen.why) if seen else (pair.verdict, pair.why)
-    whose = "the baseline " if other.is_baseline else ""
+    whose = _whose(other) if other.is_baseline else ""
     if verdict == "better":
         return (name, Part(f" learns better than {whose}{other.label}: {reached}.")), True
     if verdict == "no difference shown":
         return (Part("no difference shown", True), Part(": the best, "), name, Part(f", reached {reached}.")), True
     return (Part("undecided", True), Part(": "), name, Part(f" reached {reached}; {why}.")), False
+
+
+def _whose(family: Family) -> str:
+    """Its best rate need not be the one that the baseline names."""
+    return "the baseline " if family.best and family.best.cell.is_baseline else "the baseline's recipe "
 
 
 def _finals(family: Family) -> list[float]:
