@@ -180,7 +180,24 @@ def test_a_rate_beyond_the_best_that_diverged_was_tried() -> None:
     }
     found = learning(recipes_run(Recipes(ends=ends)))
     assert [each.edge for each in found.families] == ["", "largest"]
-    assert "At the edge" not in said(recipes_run(Recipes(ends=ends)))[1]
+    assert "tried) learns best" not in said(recipes_run(Recipes(ends=ends)))[0]
+    up = {"adamw": {1e-3: seeds(1.8), 3e-3: seeds(1.5)}, "lion": {1e-3: seeds(1.7), 3e-3: seeds(1.6)}}
+    assert "adamw at lr 0.003 (the largest tried) learns best" in said(recipes_run(Recipes(ends=up)))[0]
+
+
+def test_options_that_all_share_are_left_out_of_names() -> None:
+    def names(*labels: str) -> set[str]:
+        asked = Recipes(ends=one_rate(**dict.fromkeys(labels, seeds(1.5))), key="schedule", baseline={"lr": 3e-3})
+        return {each.label for each in learning(recipes_run(asked)).families}
+
+    assert names("cosine(warmup_steps=20)", "linear(warmup_steps=20)", "onecycle") == {"cosine", "linear", "onecycle"}
+    apart = {"cosine(warmup_steps=20.0)", "cosine(warmup_steps=5.0)"}
+    assert names("cosine(warmup_steps=20)", "cosine(warmup_steps=5)") == apart, "what differs stays"
+    both = names("cosine(warmup_steps=20)", "linear(warmup_steps=20)", "cosine")
+    assert both == {"cosine(warmup_steps=20.0)", "linear(warmup_steps=20.0)", "cosine"}, "or two would be one name"
+    assert "sgd(momentum=0.9)" in [each.label for each in learning(recipes_run()).families], (
+        "one alone is no shared one"
+    )
 
 
 def test_one_rate_has_no_edge() -> None:

@@ -21,7 +21,7 @@ Said = tuple[Parts, bool, list[str]]
 def learned(found: Learning) -> Said:
     """Headline, whether it is settled, and further sentences."""
     headline, settled = _of_workload(found) if found.kind == "workload" else _of_recipes(found)
-    details = [_ties(found), _target(found), _edge(found), _rates(found), _gaps(found), _trivial(found)]
+    details = [_ties(found), _target(found), _rates(found), _gaps(found), _trivial(found)]
     details += [_stopped(found), _diverged(found)]
     return headline, settled, [text for text in details if text]
 
@@ -58,7 +58,7 @@ def _of_recipes(found: Learning) -> tuple[Parts, bool]:
     if not known:
         return (Part("no trial ended well", True), Part(", so nothing can be said about what is learned.")), False
     best, base = known[0], found.baseline
-    name = Part(named(found, best), True)
+    name = Part(f"{named(found, best)}{f' (the {best.edge} tried)' if best.edge else ''}", True)
     if len(known) == 1:
         return (Part("only "), name, Part(f" was evaluated: {_held_out(found, _finals(best))}.")), False
     other = known[1] if base is best or base is None or base.best is None else base
@@ -155,13 +155,6 @@ def _target(found: Learning) -> str:
 def _missed(found: Learning, family: Family) -> str:
     at = family.best.reach if family.best else None
     return f"{named(found, family)} ({at.of_seeds if at else ''})"
-
-
-def _edge(found: Learning) -> str:
-    """The best family alone: all of them are said among what speaks against the figures."""
-    if not found.known or not (warning := found.known[0].edge_warning):
-        return ""
-    return f"At the edge of what was tried: {warning}. A rate beyond it may be better still."
 
 
 def _rates(found: Learning) -> str:
