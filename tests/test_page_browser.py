@@ -6,7 +6,7 @@ One browser for all tests; it is told to talk to nobody.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from harness.report.page import write_page
+from harness.run.stored import StoredRun
+from tests import synthetic_recipes as recipes
 from tests import synthetic_run as made
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
@@ -102,32 +104,44 @@ def test_quiet_accessible_and_no_wider_than_the_window(chromium: Any, smaller: P
     found.page.context.close()
 
 
-@pytest.mark.parametrize(("width", "scheme"), LOOKS)
-def test_scaling_and_compiling_too(chromium: Any, tmp_path: Path, width: int, scheme: str) -> None:
-    for name, run in (("scaling", made.scaling_run(noise=0.5)), ("compiling", made.compiled_run())):
-        path = tmp_path / f"{name}.html"
-        write_page(run, path)
-        found = opened(chromium, path, width, scheme)
-        section = found.page.locator(f"#r0-{name}")
-        assert section.is_visible()
-        options = {"resultTypes": ["violations"]}
-        violations = axe.Axe().run(found.page, context=f"#r0-{name}", options=options).response["violations"]
-        assert [(v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in violations] == []
-        assert found.page.evaluate("document.documentElement.scrollWidth") <= width
-        assert found.complaints == []
-        outside = """svg => {
-            const inside = svg.getBoundingClientRect();
-            return [...svg.querySelectorAll('text, .m')].filter(mark => {
-                const at = mark.getBoundingClientRect();
-                const across = at.left < inside.left - 1 || at.right > inside.right + 1;
-                return across || at.top < inside.top - 1 || at.bottom > inside.bottom + 1;
-            }).map(mark => mark.textContent);
-        }"""
-        for drawn in section.locator("svg:visible").all() + found.page.locator("#r0g0-changes svg:visible").all():
-            assert drawn.evaluate(outside) == [], "all marks and texts are inside their picture"
-            drawn.evaluate("svg => svg.insertAdjacentHTML('beforeend', '<text x=-90 y=20>out</text>')")
-            assert drawn.evaluate(outside) == ["out"], "the check above would not notice it"
-        found.page.context.close()
+SECTIONS: dict[str, Callable[[], StoredRun]] = {
+    "scaling": lambda: made.scaling_run(noise=0.5),
+    "compiling": made.compiled_run,
+    "learning": lambda: recipes.recipes_run(recipes.Recipes(gaps={"adamw": 0.05, "lion": 0.08})),
+    "workloads": recipes.workloads_run,
+}
+BOTH = [(name, *look) for name in ("scaling", "compiling") for look in LOOKS]
+ALL = [*BOTH, ("learning", *LOOKS[0]), ("learning", *LOOKS[3]), ("workloads", *LOOKS[1]), ("workloads", *LOOKS[2])]
+"""Every section wide and narrow, light and dark; those of learning share their charts."""
+
+
+@pytest.mark.parametrize(("name", "width", "scheme"), ALL)
+def test_sections_that_only_some_runs_have(chromium: Any, tmp_path: Path, name: str, width: int, scheme: str) -> None:
+    path = tmp_path / f"{name}.html"
+    write_page(SECTIONS[name](), path)
+    found = opened(chromium, path, width, scheme)
+    section = found.page.locator(f"#r0-{name}")
+    assert section.is_visible()
+    found.page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
+    options = {"resultTypes": ["violations"]}
+    violations = axe.Axe().run(found.page, context=f"#r0-{name}", options=options).response["violations"]
+    assert [(v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in violations] == []
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert found.complaints == []
+    assert [url for url in found.requests if not url.startswith("data:")] == [path.as_uri()]
+    outside = """svg => {
+        const inside = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll('text, .m')].filter(mark => {
+            const at = mark.getBoundingClientRect();
+            const across = at.left < inside.left - 1 || at.right > inside.right + 1;
+            return across || at.top < inside.top - 1 || at.bottom > inside.bottom + 1;
+        }).map(mark => mark.textContent);
+    }"""
+    for drawn in section.locator("svg:visible").all() + found.page.locator("#r0g0-changes svg:visible").all():
+        assert drawn.evaluate(outside) == [], "all marks and texts are inside their picture"
+        drawn.evaluate("svg => svg.insertAdjacentHTML('beforeend', '<text x=-90 y=20>out</text>')")
+        assert drawn.evaluate(outside) == ["out"], "the check above would not notice it"
+    found.page.context.close()
 
 
 def test_the_checks_above_notice_what_they_look_for(chromium: Any, file: Path) -> None:

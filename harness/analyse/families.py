@@ -21,7 +21,7 @@ from harness.analyse.target import Reach, reach
 from harness.run.stored import StoredRun
 from harness.schema.recipe_text import differing, parts_text
 from harness.schema.record import Record, Status
-from harness.schema.suite import Recipe
+from harness.schema.suite import Choice, Recipe
 
 NEAR = 0.05
 """A rate is near the best where its held-out value is within this share of the best one's."""
@@ -176,10 +176,32 @@ def families_of(run: StoredRun, members: pd.DataFrame, cells: Sequence[Cell], fo
     for rung in rungs:
         grouped.setdefault(rung.recipe.model_copy(update={"lr": None}), []).append(rung)
     higher = found is not None and found.higher
-    return [
-        Family(_label(recipe, keys), tuple(sorted(own, key=lambda rung: rung.lr)), higher)
-        for recipe, own in grouped.items()
-    ]
+    named = zip(_labels(list(grouped), keys), grouped.values(), strict=True)
+    return [Family(label, tuple(sorted(own, key=lambda rung: rung.lr)), higher) for label, own in named]
+
+
+def _labels(recipes: Sequence[Recipe], keys: Sequence[str]) -> list[str]:
+    """What families differ in; options that most have, all with the same value, are left out where names stay apart."""
+    whole = [_label(recipe, keys) for recipe in recipes]
+    short = [_label(recipe.model_copy(update=_without_shared(recipe, recipes, keys)), keys) for recipe in recipes]
+    return short if len(set(short)) == len(short) else whole
+
+
+def _without_shared(recipe: Recipe, recipes: Sequence[Recipe], keys: Iterable[str]) -> dict[str, Choice]:
+    """The recipe's choices without the options that more than half of the recipes have, all with the same value."""
+    update = {}
+    for key in keys:
+        choices = [value for each in recipes if isinstance(value := getattr(each, key), Choice)]
+        given: dict[str, list[object]] = {}
+        for choice in choices:
+            for name, value in choice.options.items():
+                given.setdefault(name, []).append(value)
+        shared = {name for name, own in given.items() if 2 * len(own) > len(recipes) and len(set(own)) == 1}
+        own = getattr(recipe, key)
+        if isinstance(own, Choice) and len(choices) > 1:
+            kept = {name: value for name, value in own.options.items() if name not in shared}
+            update[key] = Choice(name=own.name, options=kept)
+    return update
 
 
 def _label(recipe: Recipe, keys: Iterable[str]) -> str:
@@ -243,7 +265,10 @@ def _area(run: StoredRun, record: Record, last: int) -> float | None:
 
 
 def _reach(cell: Cell, records: Sequence[Record], found: HeldOut | None) -> Reach | None:
-    """A diverged seed does not reach its target in any number of steps: it is watched as long as it would have been."""
+    """A seed that diverged or stopped early would not have reached its target later: it counts as watched to the end.
+
+    To leave it at the step where it ended would be to say that it might have, as of one that nobody watched any longer.
+    """
     if found is None or found.target is None:
         return None
     reached: list[float] = []
@@ -253,8 +278,7 @@ def _reach(cell: Cell, records: Sequence[Record], found: HeldOut | None) -> Reac
         if steps is not None:
             reached.append(steps)
         else:
-            early = stopped(record)
-            watched.append(float(early.step if early else max(found.step, _last(record, found.metric))))
+            watched.append(float(max(found.step, _last(record, found.metric))))
     return reach(found.target, reached, watched, cell.metrics.get("step_s"))
 
 

@@ -166,6 +166,8 @@ def cell_label(info: RunInfo, trial: Trial) -> tuple[str, str]:
             else [setting_text(key, value)]
         )
         options += [choice.label[len(choice.name) + 1 : -1] for choice in choices if choice.options]
+    if not names and options and "recipe" in compared_keys(info):
+        return ", ".join(options), ""  # recipes that differ in numbers only
     return " ".join(names) or "plain", ", ".join(options)
 
 

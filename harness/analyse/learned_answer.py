@@ -21,7 +21,7 @@ Said = tuple[Parts, bool, list[str]]
 def learned(found: Learning) -> Said:
     """Headline, whether it is settled, and further sentences."""
     headline, settled = _of_workload(found) if found.kind == "workload" else _of_recipes(found)
-    details = [_ties(found), _target(found), _edge(found), _rates(found), _gaps(found), _trivial(found)]
+    details = [_ties(found), _target(found), _rates(found), _gaps(found), _trivial(found)]
     details += [_stopped(found), _diverged(found)]
     return headline, settled, [text for text in details if text]
 
@@ -58,7 +58,7 @@ def _of_recipes(found: Learning) -> tuple[Parts, bool]:
     if not known:
         return (Part("no trial ended well", True), Part(", so nothing can be said about what is learned.")), False
     best, base = known[0], found.baseline
-    name = Part(named(found, best), True)
+    name = Part(f"{named(found, best)}{f' (the {best.edge} tried)' if best.edge else ''}", True)
     if len(known) == 1:
         return (Part("only "), name, Part(f" was evaluated: {_held_out(found, _finals(best))}.")), False
     other = known[1] if base is best or base is None or base.best is None else base
@@ -72,12 +72,12 @@ def _of_recipes(found: Learning) -> tuple[Parts, bool]:
         return (Part("undecided", True), Part(": "), name, Part(text)), False
     reached += _soon(found, best)
     if not found.ties:
-        start = () if base is not best else (Part("the baseline "),)
+        start = () if base is not best else (Part(_whose(best)),)
         return (*start, name, Part(f" learns best: {reached}.")), True
     if base is best:
         settled = all(each.verdict in ("worse", "no difference shown") for each in found.rivals.values())
         text = f": {reached} ({pair.verdict})."
-        return (Part("nothing is shown to learn better than the baseline "), name, Part(text)), settled
+        return (Part(f"nothing is shown to learn better than {_whose(best)}"), name, Part(text)), settled
     return _against_baseline(found, name, reached, pair, other)
 
 
@@ -85,12 +85,17 @@ def _against_baseline(found: Learning, name: Part, reached: str, pair: Paired, o
     """The best family is not shown better than all: what is shown against the baseline (or the nearest without one)."""
     seen = found.against.get(found.known[0].label)
     verdict, why = (seen.verdict, seen.why) if seen else (pair.verdict, pair.why)
-    whose = "the baseline " if other.is_baseline else ""
+    whose = _whose(other) if other.is_baseline else ""
     if verdict == "better":
         return (name, Part(f" learns better than {whose}{other.label}: {reached}.")), True
     if verdict == "no difference shown":
         return (Part("no difference shown", True), Part(": the best, "), name, Part(f", reached {reached}.")), True
     return (Part("undecided", True), Part(": "), name, Part(f" reached {reached}; {why}.")), False
+
+
+def _whose(family: Family) -> str:
+    """Its best rate need not be the one that the baseline names."""
+    return "the baseline " if family.best and family.best.cell.is_baseline else "the baseline's recipe "
 
 
 def _finals(family: Family) -> list[float]:
@@ -150,13 +155,6 @@ def _target(found: Learning) -> str:
 def _missed(found: Learning, family: Family) -> str:
     at = family.best.reach if family.best else None
     return f"{named(found, family)} ({at.of_seeds if at else ''})"
-
-
-def _edge(found: Learning) -> str:
-    """The best family alone: all of them are said among what speaks against the figures."""
-    if not found.known or not (warning := found.known[0].edge_warning):
-        return ""
-    return f"At the edge of what was tried: {warning}. A rate beyond it may be better still."
 
 
 def _rates(found: Learning) -> str:

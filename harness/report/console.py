@@ -82,15 +82,17 @@ def _failures(found: Study) -> list[RenderableType]:
     alike: dict[tuple[str, str], list[Mapping[Hashable, Any]]] = {}
     for trial in found.failures.to_dict("records"):
         alike.setdefault((str(trial["cell"]), str(trial["status"])), []).append(trial)
-    lines: list[RenderableType] = [_failure(status, trials) for (_cell, status), trials in alike.items()]
+    seeded = found.trials["seed"].nunique() > 1
+    lines: list[RenderableType] = [_failure(status, trials, seeded) for (_cell, status), trials in alike.items()]
     more = len(lines) - ROWS_AT_MOST
     return [*lines[:ROWS_AT_MOST], *([Text(f"… {more:,} more failures", style="dim")] if more > 0 else [])]
 
 
-def _failure(status: str, trials: Sequence[Mapping[Hashable, Any]]) -> Text:
+def _failure(status: str, trials: Sequence[Mapping[Hashable, Any]], seeded: bool) -> Text:
     first, record = trials[0], trials[0]["record"]
     rounds = listed([str(repeat + 1) for repeat in sorted({trial["repeat"] for trial in trials})])
-    where = f"{first['group_label']} {first['label']}, round {rounds}:"
+    seeds = f", seed {listed([str(seed) for seed in sorted({trial['seed'] for trial in trials})])}" if seeded else ""
+    where = f"{first['group_label']} {first['label']}, round {rounds}{seeds}:"
     text = Text(f"{status} ", style="red")
     text.append(f"{clip(where, 200)} {clip(record.reason or 'no reason was recorded', 200)}", style="default")
     text.append(f"  {clip(record.command, 120)}", style="dim default")

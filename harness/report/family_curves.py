@@ -14,7 +14,7 @@ from harness.analyse.quantity import SPACE, digits, duration
 from harness.report.family_look import Drawn, drawn
 from harness.report.learning_plane import clamp, dashes, end_names, level_layers, same, with_levels
 from harness.report.picture import Padding, Picture, Values, field, raw, scaled
-from harness.report.plane import Domain, Plane
+from harness.report.plane import CHARACTER, Domain, Plane
 from harness.report.text import clip
 from harness.run.stored import StoredRun
 
@@ -44,7 +44,7 @@ def held_out_curves(found: Learning, pairs: Pairs, picture: Picture, by_time: bo
     domain, near = with_levels(found, (min(late), max(late)))
     alone = len(pairs) == 1
     texts = [_end_text(each, curve, picture, alone) for each, curve in pairs]
-    padding = Padding(44, 16 + 6.3 * max(map(len, texts)), 14, 40)
+    padding = Padding(44, 16 + CHARACTER * max(map(len, texts)), 14, 40)
     width = picture.layout.width - padding.left - padding.right
     last = max(float(curve.along(by_time)[-1]) for _each, curve in pairs)
     height = picture.layout.height if not alone else 200
@@ -117,7 +117,7 @@ def learning_rates(run: StoredRun, found: Learning, picture: Picture) -> Markup 
     if not pairs:
         return None
     texts = [clip(each.family.label, 20 if picture.layout.above else 26) for each, _own in pairs]
-    padding = Padding(44, 16 + 6.3 * max(map(len, texts)), 14, 40)
+    padding = Padding(44, 16 + CHARACTER * max(map(len, texts)), 14, 40)
     width = picture.layout.width - padding.left - padding.right
     last = max(float(steps[-1]) for _each, (steps, _share) in pairs)
     highest = max(float(share.max()) for _each, (_steps, share) in pairs)

@@ -24,7 +24,7 @@ from harness.report.learning_plane import (
     with_levels,
 )
 from harness.report.picture import Padding, Picture, Values, field, raw, scaled
-from harness.report.plane import Plane
+from harness.report.plane import CHARACTER, Plane
 from harness.report.text import clip
 
 BESIDE = 7.0
@@ -43,7 +43,7 @@ def sensitivity(found: Learning, picture: Picture) -> Markup | None:
     near_best = cut(found, [rung.mean for rung in rungs if rung.known])
     domain, near = with_levels(found, near_best)
     texts = [clip(each.family.label, 20 if picture.layout.above else 26) for each in lines]
-    padding = Padding(44, 16 + 6.3 * max(map(len, texts)), 14, 40)
+    padding = Padding(44, 16 + CHARACTER * max(map(len, texts)), 14, 40)
     width = picture.layout.width - padding.left - padding.right
     plane = Plane(width, picture.layout.height, rates_around([rung.lr for rung in rungs]), domain)
     ticks = sorted({rung.lr for rung in rungs})

@@ -204,18 +204,20 @@ def failures(study: Study, look: Look) -> list[Failure]:
     for trial in study.failures.to_dict("records"):
         key = tuple(str(trial[name]) for name in ("cell", "status", "phase", "reason"))
         alike.setdefault(key, []).append(trial)
-    return [_failure(trials, look) for trials in alike.values()]
+    seeded = study.trials["seed"].nunique() > 1
+    return [_failure(trials, look, seeded) for trials in alike.values()]
 
 
-def _failure(trials: Sequence[Mapping[Hashable, Any]], look: Look) -> Failure:
+def _failure(trials: Sequence[Mapping[Hashable, Any]], look: Look, seeded: bool) -> Failure:
     record: Record = trials[0]["record"]
     rank, status = _who_speaks(record), record.status.value
     rounds = ", ".join(str(repeat + 1) for repeat in sorted({trial["repeat"] for trial in trials}))
+    seeds = f", seed {', '.join(str(seed) for seed in sorted({trial['seed'] for trial in trials}))}" if seeded else ""
     return Failure(
         status=status,
         group=str(trials[0]["group_label"]),
         cell=str(trials[0]["label"]),
-        rounds=f"round{'s' if ',' in rounds else ''} {rounds}",
+        rounds=f"round{'s' if ',' in rounds else ''} {rounds}{seeds}",
         phase=record.phase.value,
         reason=record.reason or "no reason was recorded",
         last_words=_last_words(rank),
