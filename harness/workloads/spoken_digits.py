@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import platform
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ class SpokenDigits:
 
 
 def version() -> str:
-    """Version of the package that speaks."""
-    return importlib.metadata.version("espeakng-loader")
+    """Version of the package that speaks, and what it was built for: another build may say it otherwise."""
+    return f"{importlib.metadata.version('espeakng-loader')} {platform.system()} {platform.machine()}"
 
 
 def key() -> list[str]:

@@ -59,11 +59,15 @@ class Translated:
         return b"".join(found).decode(errors="replace")
 
 
+def version() -> str:
+    """Versions of the packages that the strings are in and that divide them."""
+    return f"{importlib.metadata.version('babel')}, tokenizers {importlib.metadata.version('tokenizers')}"
+
+
 def translated() -> Translated:
     """The pairs, from the cache where they are there: Babel and tokenizers are imported only when they are not."""
     code = hashlib.sha256(Path(locale_pairs.__file__).read_bytes()).hexdigest()
-    versions = [importlib.metadata.version(name) for name in ("babel", "tokenizers")]
-    arrays = cached("translated", [*versions, code], prepare)
+    arrays = cached("translated", [version(), code], prepare)
     lengths, joined = arrays.pop("piece_lengths"), arrays.pop("piece_bytes").tobytes()
     ends = np.cumsum(lengths)
     pieces = tuple(joined[end - length : end] for end, length in zip(ends, lengths, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ from pydantic import Field
 from harness.schema.suite import Choice, Recipe
 from harness.strategies import ModelFacts
 from harness.workloads import Predictions, Workload, register
-from harness.workloads.translated import BEGIN, PADDING, TARGET_LENGTH, VOCABULARY, Translated, translated
+from harness.workloads.translated import BEGIN, PADDING, TARGET_LENGTH, VOCABULARY, Translated, translated, version
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,7 +49,7 @@ SIZES: dict[str, dict[str, Any]] = {
     requires=("babel", "tokenizers"),
     source="https://cldr.unicode.org (locale data of English and French, in Babel)",
     licence="Unicode-3.0",
-    data_hashes={"2.18.0": "efd55dca40fec2156e8346e8f97fec78b3748e5e68f4edd5b661cfd2e53c4201"},
+    data_hashes={"2.18.0, tokenizers 0.23.3": "efd55dca40fec2156e8346e8f97fec78b3748e5e68f4edd5b661cfd2e53c4201"},
     model=ModelFacts(
         traits=frozenset({"transformer"}),
         columns=("attention.q", "attention.k", "attention.v", "mlp.up"),
@@ -93,7 +92,7 @@ def translation(
         blocks=_blocks(size),
         trivial=data.trivial,
         data_hash=data.data_hash,
-        data_version=importlib.metadata.version("babel"),
+        data_version=version(),
         predictions=Predictions(_decode, partial(_score, data), always=False),
     )
 

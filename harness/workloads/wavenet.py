@@ -52,7 +52,7 @@ GENERATED = 2400
     requires=("espeakng_loader",),
     source="https://github.com/espeak-ng/espeak-ng (in the package espeakng-loader)",
     licence="GPL-3.0-or-later (the program; see docs/workloads/wavenet.md)",
-    data_hashes={"0.2.4": "a84180036561aa5a723bf45610a7d840bcf953faae8c50d2a435f7cf4ab96dfd"},
+    data_hashes={"0.2.4 Linux x86_64": "a84180036561aa5a723bf45610a7d840bcf953faae8c50d2a435f7cf4ab96dfd"},
 )
 def wavenet(
     size: str,
