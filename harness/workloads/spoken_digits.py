@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import platform
 import itertools
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
