@@ -215,11 +215,11 @@ def test_options_that_regularizers_set_take_their_ranges_and_change_training_onl
     losses, metrics = [], []
     for workload in (plain, regularized):
         torch.manual_seed(0)
-        model = workload.build().train()
-        torch.manual_seed(1)
-        losses.append(workload.loss(model, tuple(tensor[:8] for tensor in workload.train)).item())
-        with torch.no_grad():
+        model = workload.build()
+        with torch.no_grad():  # before training, which moves BatchNorm's averages
             metrics.append(workload.evaluate(model.eval(), tuple(tensor[:8] for tensor in workload.held_out)))
+        torch.manual_seed(1)
+        losses.append(workload.loss(model.train(), tuple(tensor[:32] for tensor in workload.train)).item())
     assert losses[0] != losses[1]
     assert {key: float(value[0]) for key, value in metrics[0].items()} == pytest.approx(
         {key: float(value[0]) for key, value in metrics[1].items()}, rel=1e-6

@@ -55,14 +55,15 @@ CLASSES = 10
         piece_count=lambda shape: sum(shape["depths"]) + 2,
     ),
 )
-def resnet(size: str, *, stochastic_depth: Rate = 0.0, label_smoothing: Rate = 0.0) -> Workload:
+def resnet(size: str, *, dropout: Rate = 0.0, stochastic_depth: Rate = 0.0, label_smoothing: Rate = 0.0) -> Workload:
     """Which of ten handwritten digits a picture shows, with a ResNet of 0.02 to 58 M parameters.
 
     The pictures of 8×8 pixels are enlarged to 32×32 (bilinear), one channel. nano, micro and mini run on a CPU: basic
     blocks behind a small stem. 18, 50, 101 and 152 are the published networks with 10 classes (11.2, 23.5, 42.5 and
     58.1 M parameters; with one channel for three the first convolution has 6272 fewer). The target is for micro.
     All held-out pictures are evaluated.
-    stochastic_depth: largest share of samples that skip a block in training, reached at the last block;
+    dropout: of the picture's mean, which the last layer reads; stochastic_depth: largest share of samples that skip a
+    block in training, reached at the last block;
     label_smoothing: share of the training target that is spread over all classes.
     Raises KeyError for a size that is not in `SIZES`.
     """
@@ -71,8 +72,14 @@ def resnet(size: str, *, stochastic_depth: Rate = 0.0, label_smoothing: Rate = 0
     from harness.workloads.models.resnet import Block, ResNet
 
     data = digits()
+    asked: dict[str, Any] = {
+        "channels": 1,
+        "classes": CLASSES,
+        "dropout": dropout,
+        "stochastic_depth": stochastic_depth,
+    }
     return Workload(
-        build=lambda: ResNet(channels=1, classes=CLASSES, stochastic_depth=stochastic_depth, **SIZES[size]),
+        build=lambda: ResNet(**asked, **SIZES[size]),
         train=(enlarge(data.train_pictures), torch.from_numpy(data.train_labels)),
         held_out=(enlarge(data.held_out_pictures), torch.from_numpy(data.held_out_labels)),
         loss=cross_entropy(label_smoothing),

@@ -49,15 +49,19 @@ class Block(nn.Module):
 
 
 class Classifier(nn.Module):
-    """(batch, width, h, w) → logits (batch, classes) of the mean over the picture: the last piece."""
+    """(batch, width, h, w) → logits (batch, classes) of the mean over the picture: the last piece.
 
-    def __init__(self, width: int, classes: int):
+    dropout: share of the mean's numbers that are left out in training.
+    """
+
+    def __init__(self, width: int, classes: int, dropout: float = 0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, classes)
 
     def forward(self, features: Tensor) -> Tensor:
         """Average, then one linear layer."""
-        logits: Tensor = self.linear(torch.mean(features, dim=(2, 3)))
+        logits: Tensor = self.linear(self.dropout(torch.mean(features, dim=(2, 3))))
         return logits
 
 
@@ -67,7 +71,7 @@ class ResNet(nn.Module):
     widths, depths: outputs and number of blocks of each stage; each stage but the first halves the size.
     imagenet_stem: 7×7 convolution with stride 2 and a 3×3 maximum with stride 2 (published); else one 3×3 convolution
     with stride 2, which leaves small pictures large enough for the stages. stochastic_depth: drop rate of the last
-    block's branch; it rises linearly over the blocks.
+    block's branch; it rises linearly over the blocks. dropout: see Classifier.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class ResNet(nn.Module):
         bottleneck: bool = False,
         imagenet_stem: bool = False,
         stochastic_depth: float = 0.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         width = 64 if imagenet_stem else widths[0]
@@ -94,7 +99,7 @@ class ResNet(nn.Module):
                 blocks.append(Block(width, outputs, 2 if stage > 0 and number == 0 else 1, bottleneck, rate))
                 width = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.classifier = Classifier(width, classes)
+        self.classifier = Classifier(width, classes, dropout)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
