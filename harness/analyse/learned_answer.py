@@ -197,14 +197,15 @@ def better_than_trivial(found: Learning, rung: Rung) -> bool:
 
 def trivial_text(found: Learning) -> str:
     """`majority 0.10, nearest 0.40`."""
-    return ", ".join(f"{name} {digits(value)}" for name, value in found.trivial.items())
+    return ", ".join(f"{name.replace('_', ' ')} {digits(value)}" for name, value in found.trivial.items())
 
 
 def _trivial(found: Learning) -> str:
     if not found.trivial:
         return ""
     idle = [named(found, each) for each in found.known if each.best and not better_than_trivial(found, each.best)]
-    said = f" No better than that: {listed(idle, most=5)}." if idle else ""
+    than = "all of these" if len(found.trivial) > 1 else "that"
+    said = f" Not better than {than}: {listed(idle, most=5)}." if idle else ""
     return f"Without learning: {trivial_text(found)}.{said}"
 
 
