@@ -66,7 +66,9 @@ def _of_recipes(found: Learning) -> tuple[Parts, bool]:
     if pair is None:
         text = f" reached the best, {_held_out(found, _finals(best))}, but has no seed in common with {other.label}."
         return (name, Part(text)), False
-    reached = f"{_held_out(found, pair.base)}, against {digits(mean_interval(pair.own).value)} of {named(found, other)}"
+    whose = _whose(other) if other.is_baseline else ""
+    against = f"{digits(mean_interval(pair.own).value)} of {whose}{named(found, other)}"
+    reached = f"{_held_out(found, pair.base)}, against {against}"
     if pair.seeds < ROUNDS_AT_LEAST:
         text = f" reached the best, {reached}: nothing is called better on fewer than {ROUNDS_AT_LEAST} seeds."
         return (Part("undecided", True), Part(": "), name, Part(text)), False
@@ -87,7 +89,7 @@ def _against_baseline(found: Learning, name: Part, reached: str, pair: Paired, o
     verdict, why = (seen.verdict, seen.why) if seen else (pair.verdict, pair.why)
     whose = _whose(other) if other.is_baseline else ""
     if verdict == "better":
-        return (name, Part(f" learns better than {whose}{other.label}: {reached}.")), True
+        return (name, Part(f" learns better than {whose.rstrip() or other.label}: {reached}.")), True
     if verdict == "no difference shown":
         return (Part("no difference shown", True), Part(": the best, "), name, Part(f", reached {reached}.")), True
     return (Part("undecided", True), Part(": "), name, Part(f" reached {reached}; {why}.")), False
@@ -197,14 +199,15 @@ def better_than_trivial(found: Learning, rung: Rung) -> bool:
 
 def trivial_text(found: Learning) -> str:
     """`majority 0.10, nearest 0.40`."""
-    return ", ".join(f"{name} {digits(value)}" for name, value in found.trivial.items())
+    return ", ".join(f"{name.replace('_', ' ')} {digits(value)}" for name, value in found.trivial.items())
 
 
 def _trivial(found: Learning) -> str:
     if not found.trivial:
         return ""
     idle = [named(found, each) for each in found.known if each.best and not better_than_trivial(found, each.best)]
-    said = f" No better than that: {listed(idle, most=5)}." if idle else ""
+    than = "all of these" if len(found.trivial) > 1 else "that"
+    said = f" Not better than {than}: {listed(idle, most=5)}." if idle else ""
     return f"Without learning: {trivial_text(found)}.{said}"
 
 

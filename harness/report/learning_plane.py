@@ -29,7 +29,8 @@ Level = tuple[str, float, str]
 def levels(found: Learning) -> list[Level]:
     """Name, value and colour of each line that the values are held against: the target, and no learning."""
     target = [("target", found.target, "var(--good)")] if found.target is not None else []
-    return [*target, *((f"{IDLE}{name}", value, "var(--muted)") for name, value in found.trivial.items())]
+    idle = ((f"{IDLE}{name.replace('_', ' ')}", value, "var(--muted)") for name, value in found.trivial.items())
+    return [*target, *idle]
 
 
 def cut(found: Learning, values: Sequence[float]) -> Domain:
@@ -66,7 +67,9 @@ def level_layers(
         layers.append(picture.layer("rule", [{"y": value, "about": about}], style, y=y))
         shown = name.removeprefix(IDLE) if picture.layout.above else name
         text = clip(f"{shown} {digits(value)}", 34)
-        x, at = _spot(plane, plane.at(plane.x[0], value)[1], CHARACTER * len(text), taken)
+        others = [plane.at(plane.x[0], other)[1] for _name, other, _colour in near if other != value]
+        crossed = [(float(px), py) for py in others for px in range(0, int(plane.width), 16)]
+        x, at = _spot(plane, plane.at(plane.x[0], value)[1], CHARACTER * len(text), [*taken, *crossed])
         taken += [(x + part, at) for part in range(0, int(CHARACTER * len(text)), 8)]
         labels.append(Label(x, at, text, "left", "", colour if name == "target" else "var(--muted)"))
     return [*layers, *write(picture, labels)]
