@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CLASSES = 10
 SIZES: dict[str, dict[str, Any]] = {
-    "nano": {"stem": 16, "stages": ((1, 5, 2, 16, 1), (4, 5, 2, 32, 1)), "top": 256},
+    "nano": {"stem": 16, "stages": ((1, 5, 2, 16, 1), (4, 5, 2, 32, 2)), "top": 256},
     "micro": {"stem": 16, "stages": ((1, 3, 2, 16, 1), (4, 3, 1, 24, 2), (4, 5, 2, 48, 1)), "top": 160},
     "mini": {
         "stem": 24,

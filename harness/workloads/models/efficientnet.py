@@ -55,8 +55,8 @@ class Block(nn.Module):
             SqueezeExcite(inner, max(1, inputs // 4)),
             convolution(inner, outputs, 1),
         )
-        self.depth = StochasticDepth(drop_rate)
         self.adds = stride == 1 and inputs == outputs
+        self.depth = StochasticDepth(drop_rate if self.adds else 0.0)  # a branch that stands alone cannot be left out
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the branch, and add x where that is possible."""
