@@ -119,7 +119,7 @@ def record_of(asked: Recipes, family: str, lr: float, seed: int, end: float) -> 
     if family in asked.stops:
         values = {each.step: each.metrics[name] for each in found}
         best = (max if facts["better"] == "higher" else min)(values, key=lambda step: values[step])
-        rank.facts["stopped"] = {"step": last, "best_step": best, "best": values[best]}
+        rank.facts["early_stopping"] = {"stopped_step": last, "best_step": best, "best_value": values[best]}
     told = {"metric": facts["metric"], "better": facts["better"], "target": asked.target}
     metrics = made._metrics(facts, trial, step_s, np.random.default_rng(3)) | learned(found, told)
     if family in asked.gaps:

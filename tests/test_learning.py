@@ -298,6 +298,9 @@ def test_ratios_of_losses_and_differences_of_all_else() -> None:
     assert share is not None
     assert not share.ratio
     assert share.difference.value == pytest.approx(0.09)
+    same = paired({0: 0.1, 1: 0.3}, {0: 0.3, 1: 0.1}, higher=True)
+    assert same is not None
+    assert same.in_figures.startswith("0 ["), "what rounding leaves is no difference"
     below = paired({0: -1.0}, {0: 2.0}, higher=False)
     assert below is not None
     assert not below.ratio, "no logarithm of what is not above 0"
@@ -424,7 +427,7 @@ def test_a_stopped_trial_counts_at_its_best_and_does_not_shorten_the_others() ->
     assert found is not None
     assert found.step == 200
     lion = next(record for record in run.records if record.trial.recipe.label.startswith("lion"))
-    best = lion.per_rank[0].facts["stopped"]["best"]
+    best = lion.per_rank[0].facts["early_stopping"]["best_value"]
     assert best in [value for _name, value in found.rounds[lion.trial.cell]]
     assert "Stopped early, its best value counts: lion in 3 of 3 seeds, at step 100." in said(run)[1]
     assert "lion" not in learning(run).areas, "areas under curves of other lengths are not compared"
@@ -440,11 +443,17 @@ def test_a_stopped_trial_counts_as_watched_to_the_end() -> None:
     assert (at.steps, at.censored) == ((), (200.0,) * 3), "it would not have reached it later"
 
 
-@pytest.mark.parametrize("fact", ["at 100", {"step": 100}, {"step": 100, "best_step": 80, "best": math.inf}])
-def test_a_stop_that_cannot_be_understood_is_none(fact: Any) -> None:
+WENT_ON = {"stopped_step": None, "best_step": 80, "best_value": 1.4}
+"""Early stopping that did not end the trial: all steps were taken."""
+
+
+@pytest.mark.parametrize(
+    "fact", ["at 100", {"stopped_step": 100}, WENT_ON, {**WENT_ON, "stopped_step": 100, "best_value": math.inf}]
+)
+def test_a_trial_that_went_on_or_a_fact_that_cannot_be_understood_is_no_stop(fact: Any) -> None:
     run = recipes_run(Recipes(ends=one_rate(adamw=seeds(1.5), lion=seeds(1.6))))
     for record in run.records:
-        record.per_rank[0].facts["stopped"] = fact
+        record.per_rank[0].facts["early_stopping"] = fact
     assert common_step(run.records, "loss") == 200
     assert "Stopped" not in said(run)[1]
 

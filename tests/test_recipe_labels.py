@@ -11,8 +11,8 @@ from harness.report.listing import planned
 from harness.report.progress import Matrix, describe
 from harness.run.conduct import Event
 from harness.run.plan import make_plan, reference_trial
-from harness.schema.recipe_text import differing, part_text, parts_text
-from harness.schema.suite import Recipe, Suite
+from harness.schema.recipe_text import differing, part_text, parts_text, telling
+from harness.schema.suite import Choice, Recipe, Suite
 from harness.schema.trial import Trial
 
 INVENTORY = Inventory(cores=[0, 1])
@@ -84,3 +84,13 @@ def test_differing_keys_are_in_the_order_of_a_recipe() -> None:
     assert differing(recipes) == ("lr", "weight_decay")
     assert parts_text(recipes[1], differing(recipes)) == "lr 0.01 wd 0.1"
     assert differing(recipes[:1]) == ()
+
+
+def test_a_number_that_a_regularizer_sets_is_not_told_beside_it() -> None:
+    plain = Recipe.model_validate({"lr": 1e-3, "weight_decay": 0, "clip": "off", "regularizers": []})
+    decayed = plain.model_copy(update={"weight_decay": 0.1, "regularizers": (Choice(name="weight_decay"),)})
+    clipped = plain.model_copy(update={"clip": 1.0, "regularizers": (Choice(name="clipping"),)})
+    assert differing([plain, decayed, clipped]) == ("weight_decay", "clip", "regularizers")
+    assert telling([plain, decayed, clipped]) == ("regularizers",)
+    more = decayed.model_copy(update={"weight_decay": 0.5})
+    assert telling([plain, decayed, more]) == ("weight_decay", "regularizers"), "here it is what tells two apart"

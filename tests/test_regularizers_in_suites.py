@@ -138,7 +138,7 @@ def test_a_table_of_lists_is_a_cell_for_each_and_what_some_workloads_lack_is_uns
     assert decayed.recipe.weight_decay == 0.3
     assert cells["gpt", ()].recipe.weight_decay == 0.1
     assert plan.group_keys == ("workload",) or plan.group_keys == ["workload"]
-    assert "mixup l1" in next(
+    assert "mixup + l1" in next(
         trial.label for trial in plan.trials if trial.recipe.regularizers and "mixup" in trial.label
     )
 

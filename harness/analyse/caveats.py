@@ -48,7 +48,7 @@ def _ended_early(study: Study) -> str:
         return ""
     return (
         f"Early stopping ended trials before their last step: {listed(list(ended), most=4)}. Speed is of the steps "
-        "they took, held-out metrics are of their last evaluation; the best is in each trial's record."
+        "they took; where cells are compared, their best held-out value counts."
     )
 
 

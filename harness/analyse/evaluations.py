@@ -49,10 +49,10 @@ def evaluated(record: Record, metric: str) -> dict[int, float]:
 
 def stopped(record: Record) -> Stopped | None:
     """Where the trial stopped early; None where it trained to the end."""
-    said = record.per_rank[0].facts.get("stopped") if record.per_rank else None
+    said = record.per_rank[0].facts.get("early_stopping") if record.per_rank else None
     if not isinstance(said, dict):
         return None
-    step, best_step, best = (said.get(key) for key in ("step", "best_step", "best"))
+    step, best_step, best = (said.get(key) for key in ("stopped_step", "best_step", "best_value"))
     if not isinstance(step, int) or not isinstance(best_step, int) or not isinstance(best, (int, float)):
         return None
     return Stopped(step, best_step, float(best)) if math.isfinite(best) else None

@@ -19,7 +19,7 @@ from harness.analyse.paired import Interval, mean_interval
 from harness.analyse.quantity import count, digits
 from harness.analyse.target import Reach, reach
 from harness.run.stored import StoredRun
-from harness.schema.recipe_text import differing, parts_text
+from harness.schema.recipe_text import parts_text, telling
 from harness.schema.record import Record, Status
 from harness.schema.suite import Choice, Recipe
 
@@ -171,7 +171,7 @@ def families_of(run: StoredRun, members: pd.DataFrame, cells: Sequence[Cell], fo
         trials.setdefault(str(cell), []).append(record)
     last = _common_length(run, members)
     rungs = [_rung(run, cell, trials[cell.cell], found, last) for cell in cells]
-    keys = [key for key in differing([rung.recipe for rung in rungs]) if key != "lr"]
+    keys = [key for key in telling([rung.recipe for rung in rungs]) if key != "lr"]
     grouped: dict[Recipe, list[Rung]] = {}
     for rung in rungs:
         grouped.setdefault(rung.recipe.model_copy(update={"lr": None}), []).append(rung)

@@ -20,6 +20,8 @@ from harness.analyse.stats import holm
 Verdict = Literal["better", "worse", "no difference shown", "undecided"]
 PRACTICAL = 0.005
 """Differences below this share of the baseline's value are of no practical meaning, however sure they are."""
+ROUNDING = 1e-9
+"""Differences below this are of sums in another order: 0."""
 RULED_OUT = 0.02
 """`no difference shown` is said only where the interval rules out a difference of this share of it."""
 
@@ -71,7 +73,7 @@ class Paired:
 
 def _signed(value: float, significant: int) -> str:
     text = digits(abs(value), significant)
-    return text if value == 0 else f"{'+' if value > 0 else '−'}{text}"
+    return "0" if abs(value) < ROUNDING else f"{'+' if value > 0 else '−'}{text}"
 
 
 def mean_interval(values: Sequence[float]) -> Interval:

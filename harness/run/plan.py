@@ -27,7 +27,7 @@ from harness.run.feasible import candidates, most_devices, why_not
 from harness.run.search import tries_at_most
 from harness.run.where import Where, filtered
 from harness.schema.errors import InputError, Problem
-from harness.schema.recipe_text import differing
+from harness.schema.recipe_text import telling
 from harness.schema.suite import Choice, Recipe, Suite
 from harness.schema.trial import Plugin, Trial, content_hash
 from harness.strategies import registry as strategies
@@ -98,7 +98,7 @@ def _varied(trials: Sequence[Trial]) -> dict[tuple[str, str], tuple[str, ...]]:
     recipes: dict[tuple[str, str], list[Recipe]] = {}
     for trial in trials:
         recipes.setdefault((trial.workload.label, trial.size), []).append(trial.recipe)
-    return {task: differing(own) for task, own in recipes.items()}
+    return {task: telling(own) for task, own in recipes.items()}
 
 
 def _told(trial: Trial, varied: Mapping[tuple[str, str], tuple[str, ...]]) -> Trial:

@@ -34,3 +34,20 @@ def differing(recipes: Sequence[Recipe]) -> tuple[str, ...]:
     return tuple(
         key for key in Recipe.model_fields if any(getattr(each, key) != getattr(recipes[0], key) for each in recipes)
     )
+
+
+def telling(recipes: Sequence[Recipe]) -> tuple[str, ...]:
+    """The keys of `differing` that it takes to tell recipes apart.
+
+    A regularizer that sets weight decay or clipping names itself; the number beside it would say so twice.
+    """
+    keys = differing(recipes)
+    for key in ("weight_decay", "clip"):
+        rest = tuple(each for each in keys if each != key)
+        if len(_distinct(recipes, rest)) == len(_distinct(recipes, keys)):
+            keys = rest
+    return keys
+
+
+def _distinct(recipes: Iterable[Recipe], keys: Sequence[str]) -> set[str]:
+    return {repr([getattr(each, key) for key in keys]) for each in recipes}
