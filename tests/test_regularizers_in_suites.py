@@ -35,7 +35,7 @@ recipe = [
   {{ {recipe} }},
 ]
 """
-GPT, RESNET = '"gpt"', '"resnet"'
+GPT, DETECTION = '"gpt"', '"detection"'
 
 
 def written(folder: Path, text: str) -> Path:
@@ -72,9 +72,9 @@ def complaints(folder: Path, recipe: str, workload: str = GPT, more: str = "") -
          "regularizers[0]: found 'clipping', expected either this or grid.recipe[0].clip, not both"),
         ('regularizers = ["dropout"]', '{ name = "gpt", dropout = 0.2 }',
          "regularizers[0]: found 'dropout', expected either this or fixed.workload.dropout, not both"),
-        ('regularizers = ["dropout"]', RESNET,
+        ('regularizers = ["dropout"]', DETECTION,
          "regularizers[0]: found 'dropout', expected a regularizer that can run: dropout sets the workload's option "
-         "dropout, which resnet does not have (workloads with it: "),
+         "dropout, which detection does not have (workloads with it: "),
         ('regularizers = ["mixup"]', GPT,
          "regularizers[0]: found 'mixup', expected a regularizer that can run: mixup needs samples with classes, and "
          "those of gpt have none (workloads with it: "),
