@@ -193,7 +193,7 @@ def test_cells_are_told_apart_by_their_regularizers() -> None:
     info = a_run_info(suite={"grid": {"recipe": {"regularizers": []}}}, compared_keys=["recipe"])
     recipe = {"optimizer": "adamw", "weight_decay": 0.1, "regularizers": ["l1", {"name": "dropout", "rate": 0.3}]}
     assert cell_label(info, a_trial(recipe=recipe)) == ("l1 dropout", "rate=0.3")
-    assert cell_label(info, a_trial(recipe={**recipe, "regularizers": []})) == ("plain", "")
+    assert cell_label(info, a_trial(recipe={**recipe, "regularizers": []})) == ("no regularizers", "")
 
 
 def test_a_trial_that_ended_early_is_said() -> None:

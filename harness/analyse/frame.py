@@ -178,7 +178,8 @@ def _told_apart(info: RunInfo, recipe: Recipe) -> tuple[tuple[Choice, ...], list
     keys = {key for found in given for part in (found if isinstance(found, list) else [found]) for key in part}
     left = {key: value for key, value in recipe if value is not None and (key in keys or not keys)}
     choices = tuple(value for value in left.values() if isinstance(value, Choice))
-    choices += tuple(each for value in left.values() if isinstance(value, tuple) for each in value)
+    without = Choice(name="no regularizers")  # so that the one without any has a name as well
+    choices += tuple(each for value in left.values() if isinstance(value, tuple) for each in value or (without,))
     rest = Recipe(**{key: value for key, value in left.items() if not isinstance(value, Choice | tuple)}).label
     return choices, [rest] if rest else []
 
