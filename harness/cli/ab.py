@@ -18,7 +18,7 @@ def ab(
     suite: SuiteFile,
     a: Annotated[str, typer.Option("--a", metavar="SPEC", help=f"the version to compare with: {Spec}")],
     b: Annotated[str, typer.Option("--b", metavar="SPEC", help=f"the version in question: {Spec}")],
-    rounds: Annotated[int, typer.Option(min=5, help="confirming rounds, fresh processes each")] = 20,
+    rounds: Annotated[int, typer.Option(min=6, help="confirming rounds, fresh processes each")] = 20,
     results: Results = Path("results"),
     plugin: Plugins = None,
     where: Where = None,

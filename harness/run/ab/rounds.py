@@ -17,19 +17,19 @@ from functools import partial
 from typing import TypeVar
 
 from harness.measure.parity import check_parity, loosest
+from harness.run.ab.adjacent import seconds_by_ratio
 from harness.run.ab.arm import Arm, Failed
-from harness.run.ab.polish import polished
 from harness.run.ab.server import Server
 from harness.run.executors.interrupts import HeldBack
 from harness.schema.record import Record, Status, StepSeries
 from harness.schema.trial import Trial
 
-BLOCKS = 8
+BLOCKS = 10
 BLOCKS_AT_LEAST = 4
 STEPS = 4
 """Most steps of a turn; fewer where they are long:"""
-TURN_S = 0.5
-ROUND_S = 20.0
+TURN_S = 0.25
+ROUND_S = 6.0
 """Blocks are fewer where the turns of a round would take longer than that."""
 WARMUP_STEPS = 8
 PARITY_STEPS = 3
@@ -130,8 +130,9 @@ def _judged(ended: Mapping[str, tuple[Record, StepSeries]], turns: Turns) -> dic
     found = {}
     for name, (record, _series) in ended.items():
         metrics = {key: value for key, value in record.metrics.items() if key in KEPT}
-        if name in seconds[0]:
-            metrics |= {"step_s": seconds[0][name], "step_cpu_s": seconds[1][name]}
+        for metric, by_arm in zip(("step_s", "step_cpu_s"), seconds, strict=True):
+            if name in by_arm:
+                metrics[metric] = by_arm[name]
         unknown = any((rank.error or "").startswith(UNKNOWN) for rank in record.per_rank)
         found[name] = Played(record.status, record.reason or "", metrics, not unknown)
     if different := _another_thing(ended):
@@ -141,8 +142,11 @@ def _judged(ended: Mapping[str, tuple[Record, StepSeries]], turns: Turns) -> dic
 
 
 def seconds_of(blocks: Turns, which: int) -> dict[str, float]:
-    """Seconds per step of each arm: the median step of each turn, polished over blocks. which: 0 wall, 1 CPU."""
-    return polished([{name: statistics.median(told[which]) for name, told in block.items()} for block in blocks])
+    """Seconds per step of each arm. which: 0 wall, 1 CPU; where that clock stood still in a step there are none."""
+    seconds = [{name: told[which] for name, told in block.items()} for block in blocks]
+    if any(step <= 0 for block in seconds for steps in block.values() for step in steps):
+        return {}
+    return seconds_by_ratio(seconds, "a" if "a" in blocks[0] else next(iter(blocks[0])))
 
 
 def _another_thing(ended: Mapping[str, tuple[Record, StepSeries]]) -> str | None:
@@ -156,4 +160,5 @@ def _another_thing(ended: Mapping[str, tuple[Record, StepSeries]]) -> str | None
     ours, theirs = ([each.columns[key][:PARITY_STEPS] for key in ("loss", "grad_norm")] for each in (second, first))
     equivalence = loosest("reordered", str(facts[0].get("equivalence", "exact")))
     found = check_parity(ours[0], ours[1], theirs[0], theirs[1], equivalence)
-    return f"another thing was trained: {found.reason}" if found.status == "failed" else None
+    said = str(found.reason).replace("of one process in fp32", "of A")
+    return f"another thing was trained: {said}" if found.status == "failed" else None
