@@ -129,7 +129,7 @@ def coverage(blocks: Sequence[Block], clock: int, rounds: int, tries: int, seed:
         arms = np.argsort(draw.random((3, rounds)), axis=0)
         rows.append(pool[arms[0], chosen] - pool[arms[1], chosen])
     low, high = Paired.of(np.array(rows)).interval()
-    return float(np.mean((low <= 0) & (0 <= high)))
+    return float(np.mean((low <= 0) & (high >= 0)))
 
 
 def replayed(path: Path = DATA, tries: int = 1000) -> list[Figure]:

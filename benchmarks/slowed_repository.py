@@ -1,8 +1,8 @@
-"""A repository of two commits, the second with 3 % more of its own arithmetic: what `benchmarks.calibrate --live` plants.
+"""A repository of two commits, the second with 3 % more of its own arithmetic: for `benchmarks.calibrate --live`.
 
-A step is 11 square layers, forward and backward: 33 matrix products but one (nobody asks for the gradient of the input).
-The second commit repeats one of them and throws it away. That is proportional to CPU time whatever else the machine
-does; a spin by the wall clock of 3 % measured 12 % under load.
+A step is 11 square layers, forward and backward: 33 matrix products but one (nobody asks for the input's gradient). The
+second commit repeats one of them and throws it away. That is proportional to CPU time whatever else the machine does; a
+spin by the wall clock of 3 % measured 12 % under load.
 """
 
 from __future__ import annotations

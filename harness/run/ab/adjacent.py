@@ -3,9 +3,9 @@
     seconds of the base = median of its steps
     seconds of an arm   = seconds of the base × exp(median over blocks and i of log(its ith step ÷ the base's ith step))
 
-What the machine does to a moment hits both steps of a pair. On identical code under load such ratios scatter by 1.2 %
-(wall) and 1.2 % (CPU) where ratios of medians do by 5.0 % and 1.3 %. Median polish over three arms scatters least of
-all, and shows a true 3 % as 2.4 %: its zeros are its own.
+What the machine does to a moment hits both steps of a pair: on identical code under load these ratios scatter by 1.2 %
+on the wall, ratios of medians by 5.0 % (CPU time: 1.2 % and 1.3 %). Median polish over three arms scatters less, but
+shows a true 3 % as 2.4 %: it pulls small effects towards 0.
 """
 
 from __future__ import annotations
