@@ -103,17 +103,20 @@ def test_a_version_without_turns_says_that_it_is_too_old(tmp_path: Path) -> None
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
     with made_ready(str(tmp_path), "--a") as version:
-        with pytest.raises(HarnessError, match="is older than `harness ab`"), Server(version, tmp_path / "log"):
-            pytest.fail("it cannot have started")
+        with (
+            Server(version, tmp_path / "log") as server,
+            pytest.raises(HarnessError, match="is older than `harness ab`"),
+        ):
+            server.greet()
 
 
 def test_a_version_that_does_not_start_says_its_last_words(tmp_path: Path) -> None:
     (tmp_path / "harness").mkdir()
     (tmp_path / "harness" / "__init__.py").write_text("raise ValueError('planted')")
     with made_ready(str(tmp_path), "--a") as version:
-        with pytest.raises(HarnessError, match="ended with code 1: ValueError: planted"):
-            with Server(version, tmp_path / "log"):
-                pytest.fail("it cannot have started")
+        with Server(version, tmp_path / "log") as server:
+            with pytest.raises(HarnessError, match="ended with code 1: ValueError: planted"):
+                server.greet()
 
 
 def test_fewer_rounds_than_could_ever_show_anything_are_refused(repository: Path) -> None:

@@ -25,7 +25,7 @@ REAP_TIMEOUT_S = 60.0
 
 @dataclass
 class Server:
-    """Starts with the context, and is gone after it. greeting: what it says of itself."""
+    """Starts with the context, is ready after `greet`, gone after the context. greeting: what it says of itself."""
 
     version: Version
     log: Path
@@ -44,15 +44,13 @@ class Server:
         except OSError as error:
             raise HarnessError(f"{self.version.spec}: {self.version.python} cannot be started: {error}") from error
         self._rest = b""
-        try:
-            self.greeting = self._answer(START_TIMEOUT_S)
-            if self.greeting.get("protocol") != PROTOCOL:
-                spoken = self.greeting.get("protocol")
-                raise HarnessError(f"{self.version.spec} takes turns by protocol {spoken}, this harness by {PROTOCOL}")
-        except BaseException:
-            self._end()
-            raise
         return self
+
+    def greet(self) -> None:
+        """Wait until it has imported all that it needs. Raises HarnessError where it cannot serve."""
+        self.greeting = self._answer(START_TIMEOUT_S)
+        if (spoken := self.greeting.get("protocol")) != PROTOCOL:
+            raise HarnessError(f"{self.version.spec} takes turns by protocol {spoken}, this harness by {PROTOCOL}")
 
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None

@@ -159,6 +159,8 @@ def opened(
         with store_errors(asked.results):
             folder.mkdir(parents=True)
         servers = {arm: stack.enter_context(Server(sides[side], folder / f"{arm}.log")) for arm, side in ARMS.items()}
+        for server in servers.values():  # they import at the same time
+            server.greet()
         session = Session(
             folder, ready.inventory, trials, _players(trials, servers, plugins), {}, observe, random.Random(seed)
         )
