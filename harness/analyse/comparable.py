@@ -14,13 +14,19 @@ from harness.schema.metrics import metric as definition_of
 Rounds: TypeAlias = dict[str, Measured]
 """By name of the round."""
 
+REASON_LENGTH = 160
+
 
 def newly_failing(a: Sequence[Measured], b: Sequence[Measured]) -> str | None:
     """What to say where every round of A ended well and some of B did not: B broke the cell."""
-    ended = [f"round {item.round} {item.status}" for item in b if item.status != "OK"]
+    ended = [f"round {item.round} {_how(item)}" for item in b if item.status != "OK"]
     if not a or not ended or any(item.status != "OK" for item in a) or a[0].machine != b[0].machine:
         return None
     return f"all rounds of A ended well, of B not: {listed(ended, most=3)}"
+
+
+def _how(item: Measured) -> str:
+    return f"{item.status} ({item.reason[:REASON_LENGTH]})" if item.reason else item.status
 
 
 def refused(a: Sequence[Measured], b: Sequence[Measured]) -> str | None:
@@ -31,7 +37,7 @@ def refused(a: Sequence[Measured], b: Sequence[Measured]) -> str | None:
         names = [item.round for item in side]
         if twice := sorted({each for each in names if names.count(each) > 1}):
             return f"{name} has round {listed(twice, most=3)} more than once"
-        if bad := [f"round {item.round} ended {item.status}" for item in side if item.status != "OK"]:
+        if bad := [f"round {item.round} ended {_how(item)}" for item in side if item.status != "OK"]:
             return f"in {name} {listed(bad, most=3)}: the rounds that are left may be the lucky ones"
         if len({item.session for item in side}) > 1:
             return f"the rounds of {name} are of several sessions"

@@ -128,7 +128,9 @@ def _judge_metric(
     have = [[gate.metric in item.metrics for item in side.values()] for side in sides]
     if not any(map(any, have)):
         return
-    if not all(map(all, have)):
+    if gate.kind != "timed" and all(map(any, have)):  # counted in a first round only: it is the same in each
+        sides = _having(sides[0], gate.metric), _having(sides[1], gate.metric)
+    elif not all(map(all, have)):
         found.append(Judgement(cell, gate.metric, "not comparable", "some rounds lack it"))
         return
     if bad := unusable(gate, sides):
@@ -139,6 +141,10 @@ def _judge_metric(
         timed.append(waiting)
     else:
         found.append(waiting)
+
+
+def _having(side: Rounds, metric: str) -> Rounds:
+    return {name: item for name, item in side.items() if metric in item.metrics}
 
 
 def _counted(cell: str, gate: Gate, sides: tuple[Rounds, Rounds]) -> Judgement:

@@ -43,6 +43,7 @@ def of_run(run: StoredRun, anchor: bool = False) -> list[Measured]:
             machine=record.environment,
             environment=environment,
             status=record.status.value,
+            reason=record.reason or "",
             anchor=anchor and is_baseline(run.info, record.trial),
             device=record.trial.device,
             metrics=dict(record.metrics),

@@ -12,6 +12,7 @@ from harness.cli.terminal import AsJson, app, err, out
 
 if TYPE_CHECKING:
     from harness.analyse.compare import Judgement
+    from harness.analyse.gate import Gate
 
 Side = Annotated[Path, typer.Argument(help="a run folder, or a file of measured rounds (JSON lines)")]
 Null = Annotated[Path | None, typer.Option(help="A once more, of the same session: what identical code shows")]
@@ -47,13 +48,21 @@ def gate_(
     markdown: Out = None,
 ) -> None:
     """Judge a candidate for CI. Exit code 0: nothing worse, 1: regressed, 2: nothing measured, 3: not comparable."""
+    judgements, labels = _judged(baseline, candidate, null, anchored)
+    raise typer.Exit(int(told(judgements, labels, strict, json, junit, markdown)))
+
+
+def told(
+    judgements: list[Judgement], labels: dict[str, str], strict: bool,
+    json: Path | None, junit: Path | None, markdown: Path | None,
+) -> Gate:  # fmt: skip
+    """Write the files that were asked for, say what was found, return the exit code."""
     from harness.analyse.gate import MEANS
     from harness.analyse.gate import gate as decide
     from harness.report import gate_files
     from harness.report.comparison import comparison
     from harness.report.whole_file import write_whole
 
-    judgements, labels = _judged(baseline, candidate, null, anchored)
     code = decide(judgements, strict)
     files = (
         (json, gate_files.as_json(judgements, labels, code)),
@@ -65,7 +74,7 @@ def gate_(
             write_whole(path, text)
     out.print(comparison(judgements, labels))
     out.print(f"gate: {MEANS[code]} (exit code {int(code)})")
-    raise typer.Exit(int(code))
+    return code
 
 
 def _judged(a: Path, b: Path, null: Path | None, anchored: bool) -> tuple[list[Judgement], dict[str, str]]:

@@ -58,11 +58,14 @@ def _leave(path: Path, content: object) -> None:
     os._exit(0)
 
 
-def die_with_parent() -> None:
-    """End this process when its parent ends, however that ends (Linux; elsewhere the executor's own kill must do)."""
+def die_with_parent(parent: int = 0) -> None:
+    """End this process when its parent ends, however that ends (Linux; elsewhere the executor's own kill must do).
+
+    parent: its process id; 0: the fork server, which is never process 1.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "prctl"):
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
+    if os.getppid() != parent if parent else os.getppid() == 1:
         os._exit(1)

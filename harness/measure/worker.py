@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,14 +39,15 @@ from harness.strategies import Unsupported
 RENDEZVOUS_TIMEOUT_S = 120.0
 
 
-def run(job_json: str) -> None:
-    """Run one rank to its end in a process of its own; never returns."""
+def run(job_json: str, work: Callable[[Job, RankResult], None] = measure) -> None:
+    """Run one rank to its end in a process of its own; never returns. work: what it does once it is among its peers."""
     job = Job.model_validate_json(job_json)
     result = RankResult(rank=job.rank, phase=Phase.START, host=socket.gethostname(), pid=os.getpid())
     exit_code = 1
     try:
         settle(job)
-        _run(job, result)
+        _join(job, result)
+        work(job, result)
         exit_code = 0
     except BaseException as error:
         explain(error, job, result)
@@ -84,7 +86,8 @@ def settle(job: Job) -> None:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
 
 
-def _run(job: Job, result: RankResult) -> None:
+def _join(job: Job, result: RankResult) -> None:
+    """Load the plug-ins, take the device, meet the other ranks."""
     for plugin in job.trial.plugins:
         load_plugin(Path(plugin.path))
     device = open_device(job.trial.device, job.local_rank)
@@ -98,7 +101,6 @@ def _run(job: Job, result: RankResult) -> None:
             world_size=job.world_size,
             timeout=_timeout(job.trial),
         )
-    measure(job, result)
 
 
 def _timeout(trial: Trial) -> timedelta:

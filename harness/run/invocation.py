@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import resource
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ from harness import __version__
 from harness.machine.inventory import Inventory
 from harness.run.conduct import Conductor, Event, Kept
 from harness.run.executors import local
+from harness.run.executors.interrupts import terminated_is_interrupted
 from harness.run.plan import Plan, make_plan
 from harness.run.powers import on_machine
 from harness.run.same_data import of_same_data, refuse_other_data
@@ -151,27 +150,13 @@ def _conducted(
     conductor = Conductor(inventory, folder, execute, observe, kept, searches)
     finished = False
     try:
-        with _terminated_is_interrupted():
+        with terminated_is_interrupted():
             finished = conductor.conduct(plan)
     except KeyboardInterrupt:
         finished = False
     usage = resource.getrusage(resource.RUSAGE_SELF)
     folder.finish(parent_cpu_s=usage.ru_utime + usage.ru_stime)
     return finished
-
-
-@contextmanager
-def _terminated_is_interrupted() -> Iterator[None]:
-    """SIGTERM (a CI job cancelled, a batch system's time limit) ends a run as orderly as Ctrl-C does."""
-
-    def interrupt(_signal: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _prepared(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:

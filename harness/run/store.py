@@ -52,7 +52,7 @@ class RunFolder:
 
         Raises StoreError, with nothing left behind, where the folder cannot be made, written or has too little space.
         """
-        with _store_errors(results):
+        with store_errors(results):
             missing = _first_missing(results / RUNS)
             try:
                 (results / RUNS).mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class RunFolder:
         self._append(REFERENCES_FILE, record, series)
 
     def _append(self, name: str, record: Record, series: StepSeries | None) -> None:
-        with _store_errors(self.folder):
+        with store_errors(self.folder):
             if series is not None:
                 append_line(self.folder / STEPS_FILE, series.model_dump_json(by_alias=True))
             append_line(self.folder / name, record.to_line())
@@ -94,7 +94,7 @@ class RunFolder:
         """Write the end into run.json and put the series into one compact file. May be called more than once."""
         ended = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.info = self.info.model_copy(update={"ended_at": ended, "parent_cpu_s": parent_cpu_s})
-        with _store_errors(self.folder):
+        with store_errors(self.folder):
             replace_file(self.folder / RUN_FILE, (self.info.model_dump_json(by_alias=True, indent=1) + "\n").encode())
             series_file.compact(self.folder / STEPS_FILE)
             _sync(self.folder)
@@ -143,7 +143,8 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _store_errors(path: Path) -> Iterator[None]:
+def store_errors(path: Path) -> Iterator[None]:
+    """What cannot be written becomes a StoreError that names the results folder."""
     try:
         yield
     except OSError as error:

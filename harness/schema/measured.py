@@ -33,6 +33,8 @@ class Measured(BaseModel):
     """what the machine is, so that a difference can be named"""
     status: str = "OK"
     """how the round ended; only OK has figures that count"""
+    reason: str = ""
+    """why it did not end OK, in words"""
     anchor: bool = False
     """a cell whose code is the same on both sides: what other sessions are compared through"""
     device: str = "cpu"

@@ -126,7 +126,7 @@ def execute(trial: Trial, cores: Sequence[int], keep: Path | None = None) -> Exe
         except KeyboardInterrupt:
             ended = "interrupt"
         killed = end(processes, stacks=ended != "interrupt")
-        ranks = [_left_behind(folder, rank, process, process in killed) for rank, process in enumerate(processes)]
+        ranks = [left_behind(folder, rank, each.exitcode, each in killed) for rank, each in enumerate(processes)]
         artifacts = _kept(_left_files(trial, folder, ranks), keep) if keep is not None else {}
         shutil.rmtree(folder, ignore_errors=True)
     return Execution(ranks, ended, started_at, time.time(), (load, os.getloadavg()[0]), artifacts)
@@ -215,14 +215,14 @@ def end(processes: Sequence[ForkServerProcess], stacks: bool) -> list[ForkServer
     return running
 
 
-def _left_behind(folder: Path, rank: int, process: ForkServerProcess, killed: bool) -> RankResult:
+def left_behind(folder: Path, rank: int, code: int | None, killed: bool) -> RankResult:
+    """What a rank left in the trial's folder. code: its exit code, −n for signal n; killed: by who ran it."""
     try:
         result = RankResult.model_validate_json(result_path(folder, rank).read_text())
     except (OSError, ValueError):
         result = RankResult(rank=rank, phase=Phase.START)
     stderr = folder / f"rank-{rank}.stderr"
     tail = stderr.read_bytes()[-STDERR_TAIL:].decode(errors="replace") if stderr.exists() else ""
-    code = process.exitcode
     name = signal.Signals(-code).name if code is not None and code < 0 else None
     facts = result.facts | ({"ended_by": "executor"} if killed else {})
     return result.model_copy(update={"exit_code": code, "signal": name, "stderr_tail": tail, "facts": facts})

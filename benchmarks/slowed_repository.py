@@ -1,0 +1,77 @@
+"""A repository of two commits, the second with 3 % more of its own arithmetic: for `benchmarks.calibrate --live`.
+
+A step is 11 square layers, forward and backward: 33 matrix products but one (nobody asks for the input's gradient). The
+second commit repeats one of them and throws it away. That is proportional to CPU time whatever else the machine does; a
+spin by the wall clock of 3 % measured 12 % under load.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+MODEL = '''
+import torch
+from torch import nn
+
+from harness import workloads
+from harness.schema.suite import Recipe
+
+LAYERS, WIDTH, ROWS = 11, 256, 128
+AGAIN = {again}
+
+
+@workloads.register(
+    "square", sizes={{"only": {{}}}}, unit="row", metric="accuracy", better="higher", target=0.9,
+    recipe=Recipe(optimizer="sgd", lr=1e-3, schedule="constant", weight_decay=0.0, clip="off"),
+    global_batch=ROWS, micro_batch=ROWS,
+)
+def square(size: str) -> workloads.Workload:
+    """Square layers."""
+    rows = torch.randn(512, WIDTH, generator=torch.Generator().manual_seed(0))
+    labels = (rows.sum(dim=1) > 0).long()
+
+    def loss(model, batch):
+        with torch.no_grad():
+            for layer in range(AGAIN):
+                model[layer](batch[0])
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    return workloads.Workload(
+        build=lambda: nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(LAYERS))),
+        train=(rows, labels),
+        held_out=(rows, labels),
+        loss=loss,
+        evaluate=lambda model, batch: {{"accuracy": ((model(batch[0]).argmax(1) == batch[1]).sum(), len(batch[1]))}},
+    )
+'''
+SUITE = """
+question = "Is it slower?"
+baseline = { strategy = "single" }
+[fixed]
+workload = "square"
+size = "only"
+devices = 2
+[grid]
+strategy = ["single"]
+"""
+
+
+def made(folder: Path) -> tuple[str, str]:
+    """Make it; base and head. The working tree is the head's."""
+    folder.mkdir()
+    _git(folder, "init", "--quiet")
+    commits = []
+    for again in (0, 1):
+        (folder / "model.py").write_text(MODEL.format(again=again))
+        (folder / "speed.toml").write_text(SUITE)
+        _git(folder, "add", ".")
+        _git(folder, "commit", "--quiet", "-m", "a commit")
+        commits.append(_git(folder, "rev-parse", "HEAD"))
+    return commits[0], commits[1]
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(["git", "-C", str(folder), *who, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
