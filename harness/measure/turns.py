@@ -20,7 +20,8 @@ from harness.measure.dropout import without_dropout
 from harness.measure.flops import flops_per_sample
 from harness.measure.job import Job
 from harness.measure.loop import Laps, run_laps
-from harness.measure.session import Session, describe, keep_series, units_per_sample, warm_up
+from harness.measure.series import keep_series
+from harness.measure.session import Session, describe, units_per_sample, warm_up
 from harness.measure.training import Training, build_training
 from harness.measure.worker import run
 from harness.schema.record import Phase, RankResult
@@ -69,7 +70,7 @@ def _take_turns(job: Job, result: RankResult, *, asking: Asking, padding_bytes: 
     with session.phase(Phase.WARMUP), session.counted_as_training(), without_dropout(training) as dropout:
         result.facts["warmup"] = warm_up(session, training, dropout).model_dump()
     training.wants_grad_norm = False
-    keep_series(session, training, timed=False)
+    keep_series(session.laps, training, result, timed=False)
     asking.tell({"ready": True})
     wanted = _window(session, training, asking)
     training.device.lift_memory_limit()
@@ -93,7 +94,7 @@ def _window(session: Session, training: Training, asking: Asking) -> set[str]:
                 monitor.stretch_ends(training)
             timed += laps
             session.laps += laps
-            keep_series(session, training, timed=True)
+            keep_series(session.laps, training, session.result, timed=True)
             asking.tell({"step_s": laps.step_s, "cpu_s": laps.cpu_s})
     for monitor in session.monitors:
         monitor.window_ends(training, session.result)
