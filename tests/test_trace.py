@@ -72,7 +72,7 @@ def test_a_trace_is_of_the_measured_cell_and_a_trial_of_its_own() -> None:
 
 def traced(strategy: Any, ranks: int, folder: Path, **changes: Any) -> tuple[Record, Execution]:
     trial = make_trial(strategy, ranks, kind="trace", **changes)
-    done = local.execute(trial, sorted(os.sched_getaffinity(0)), folder / "traces")
+    done = local.execute(trial, sorted(os.sched_getaffinity(0)), folder)
     record, _series = merge(trial, done.ranks, None, started_at=done.started_at, ended_at=done.ended_at)
     return record, done
 
