@@ -40,7 +40,6 @@ CELLS, ROUNDS = 10, 15
 """Of a replayed matrix: 10 cells with two clocks are 20 metrics."""
 SLOWER = 1.03
 RECORDED_ROUNDS = 16
-LIVE_ROUNDS = 12
 WITHIN_S = 120.0
 
 
@@ -151,41 +150,49 @@ def replayed(path: Path = DATA, tries: int = 1000) -> list[Figure]:
 
 def live(tries: int) -> list[Figure]:
     """`harness ab` for real, on a repository made for it: a head that is 3 % slower, and one that is the base."""
-    found, slow_s, alarms = 0, [], 0
+    found, slow_s, effects, alarms = 0, [], [], 0
     with tempfile.TemporaryDirectory(prefix="calibrate-") as folder:
         repository = Path(folder) / "repository"
         base, head = made(repository)
         for number in range(tries):
-            code, seconds, effect = _ab(repository, base, head)
-            found += code == 1 and seconds <= WITHIN_S
+            verdict, effect, seconds = _ab(repository, base, head)
+            found += verdict == "regressed" and seconds <= WITHIN_S
             slow_s.append(seconds)
-            alarm, alike_s, alike = _ab(repository, base, base)
-            alarms += alarm != 0
+            effects.append(effect)
+            alike, alike_effect, alike_s = _ab(repository, base, base)
+            alarms += alike not in ("same", "undecided")
             _say(
-                f"try {number + 1}: 3 % slower: exit code {code} in {seconds:.0f} s ({effect}); identical: {alarm} "
-                f"in {alike_s:.0f} s ({alike})"
+                f"try {number + 1}: slower: {verdict} {effect - 1:+.1%} in {seconds:.0f} s; identical: {alike} "
+                f"{alike_effect - 1:+.1%} in {alike_s:.0f} s"
             )
-    took = f"median {np.median(slow_s):.0f} s, slowest {max(slow_s):.0f} s"
-    name = f"3 % of a CPU-bound step's arithmetic more is `regressed` within {WITHIN_S:.0f} s"
+    took = f"seen as {np.mean(effects) - 1:+.1%}, median {np.median(slow_s):.0f} s, slowest {max(slow_s):.0f} s"
+    name = f"CPU time of a CPU-bound step 3 % slower by its own arithmetic is `regressed` within {WITHIN_S:.0f} s"
     return [
         Figure(name, "≥ 95 %", f"{found} of {tries} ({took})", found >= 0.95 * tries),
         Figure("identical code is not flagged", "all", f"{tries - alarms} of {tries}", alarms == 0),
     ]
 
 
-def _ab(repository: Path, a: str, b: str) -> tuple[int, float, str]:
-    """Exit code, seconds, and what was said of the CPU time."""
+def _ab(repository: Path, a: str, b: str) -> tuple[str, float, float]:
+    """The verdict on CPU time (any timed one that flags what is identical), its effect, and the seconds it took.
+
+    Not the exit code: FLOPs are counted, and give the planted product away without a clock.
+    """
     command = [sys.executable, "-m", "harness.cli", "ab", "--a", a, "--b", b, "speed.toml", "--plugin", "model.py"]
-    command += ["--rounds", str(LIVE_ROUNDS), "--json", "gate.json"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     began = time.monotonic()
-    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--json", "gate.json"], cwd=repository, env=environment, capture_output=True, text=True, check=False
+    )
     seconds = time.monotonic() - began
     if done.returncode not in (0, 1):
-        return done.returncode, seconds, done.stderr.strip()[-200:]
+        return f"exit code {done.returncode}: {done.stderr.strip()[-200:]}", math.nan, seconds
     judgements = json.loads((repository / "gate.json").read_text())["judgements"]
-    cpu = next(each for each in judgements if each["metric"] == "step_cpu_s")
-    return done.returncode, seconds, f"{cpu['verdict']} {math.expm1(math.log(cpu['effect'])):+.1%}"
+    by_metric = {each["metric"]: each for each in judgements}
+    cpu, wall = by_metric["step_cpu_s"], by_metric["step_s"]
+    if a == b and wall["verdict"] not in ("same", "undecided"):
+        cpu = wall
+    return cpu["verdict"], cpu["effect"], seconds
 
 
 def record(sessions: int, path: Path) -> None:
