@@ -1,8 +1,8 @@
 """A repository of two commits, the second 3 % slower by its own arithmetic: for `benchmarks.calibrate --live`.
 
 A step is 8 square layers, forward and backward: 23 matrix products (nobody asks for the input's gradient). The second
-commit repeats one of them and throws it away: 4.3 % of the products, which are 70 % of the step's CPU time. That is
-proportional to CPU time whatever else the machine does; a spin by the wall clock of 3 % measured 12 % under load.
+commit repeats one of them and throws it away: 4.3 % of the products, seen as 3.0 to 3.9 % of CPU time in four sessions.
+That is proportional to CPU time whatever else the machine does; a 3 % spin by the wall clock measured 12 % under load.
 """
 
 from __future__ import annotations

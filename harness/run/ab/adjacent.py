@@ -3,9 +3,10 @@
     seconds of the base = median of its steps
     seconds of an arm   = seconds of the base × exp(median over blocks and i of log(its ith step ÷ the base's ith step))
 
-What the machine does to a moment hits both steps of a pair: on identical code under load these ratios scatter by 1.2 %
-on the wall, ratios of medians by 5.0 % (CPU time: 1.2 % and 1.3 %). Median polish over three arms scatters less, but
-shows a true 3 % as 2.4 %: it pulls small effects towards 0.
+What the machine does to a moment hits both steps of a pair. SD of the log ratio of identical code under load, over 80
+rounds each of two cells: wall 4.2 and 7.0 %, CPU time 1.7 and 2.2 %; of ratios of each block's medians 6.8 and 10.0 %,
+1.9 and 2.4 %; of ratios of medians 12.3 and 15.5 %, 2.0 and 2.9 %. Median polish of three arms scatters less, but over
+13 rounds showed a planted 3 % as 2.2 to 2.6 %: it pulls small effects towards 0.
 """
 
 from __future__ import annotations
