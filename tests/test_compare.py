@@ -184,7 +184,7 @@ def test_a_metric_that_some_rounds_lack_is_not_judged() -> None:
 
 def test_few_rounds_are_undecided() -> None:
     found = said(compare(side(rounds=4), side(rounds=4, own=2, slower=2.0)), "step_cpu_s")
-    assert (found.verdict, found.reason) == ("undecided", "4\u00a0rounds: a verdict needs 5")
+    assert (found.verdict, found.reason) == ("undecided", "4\u00a0rounds: a verdict needs 6")
 
 
 # two sessions

@@ -25,9 +25,9 @@ Verdict = Literal["regressed", "improved", "same", "undecided", "not comparable"
 ALPHA = 0.01
 """Chance of any wrong `regressed` or `improved` in the whole comparison of identical code."""
 ALPHA_SIGN = 0.05
-"""What sign flips must agree to, uncorrected: 5 rounds cannot give less than 2 ÷ 2^5."""
+"""What sign flips must agree to, uncorrected: n rounds cannot give less than 2 ÷ 2^n, so 5 could never agree."""
 ALPHA_SAME = 0.05
-ROUNDS_AT_LEAST = 5
+ROUNDS_AT_LEAST = 6
 
 
 @dataclass(frozen=True)
