@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,8 +79,11 @@ def test_a_planted_slow_down_is_found_and_what_is_the_same_is_not_flagged(on_git
     done, _summary, folder = on_github
     assert done.returncode == 1, done.stderr
     found = verdicts(folder)
-    assert found["slowed", "step_cpu_s"]["verdict"] == "regressed"
+    # Six rounds on a crowded machine may leave it open, and must not call it better or the same: how often it is found
+    # is a figure of benchmarks/calibrate.py.
+    assert found["slowed", "step_cpu_s"]["verdict"] in ("regressed", "undecided")
     assert found["slowed", "step_cpu_s"]["effect"] > 1.05
+    assert found["slowed", "model_flops"]["verdict"] == "regressed"
     even = {metric: each["verdict"] for (cell, metric), each in found.items() if cell == "even"}
     assert even["step_cpu_s"] in ("same", "undecided")
     assert even["step_s"] in ("same", "undecided")
@@ -148,7 +152,16 @@ def test_ctrl_c_leaves_nothing(repository: tuple[Path, str, str], temporary: Pat
     assert "Traceback" not in rest
     assert len(git(folder, "worktree", "list").splitlines()) == 1
     assert [path.name for path in temporary.iterdir() if path.name.startswith("dynamometer")] == []
-    assert not running(str(temporary)), "no process whose surroundings are this test's"
+    assert gone(str(temporary)), "no process whose surroundings are this test's"
+
+
+def gone(mark: str) -> bool:
+    """Whether the processes of this mark end: those that are told to may take a moment on a crowded machine."""
+    for _time in range(100):
+        if not running(mark):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def running(mark: str) -> list[str]:
