@@ -60,18 +60,19 @@ strategy = ["single"]
 def made(folder: Path) -> tuple[str, str]:
     """Make it; base and head. The working tree is the head's."""
     folder.mkdir()
-    _git(folder, "init", "--quiet")
+    git(folder, "init", "--quiet")
     commits = []
     for again in (0, 1):
         (folder / "model.py").write_text(MODEL.format(again=again))
         (folder / "speed.toml").write_text(SUITE)
-        _git(folder, "add", ".")
-        _git(folder, "commit", "--quiet", "-m", "a commit")
-        commits.append(_git(folder, "rev-parse", "HEAD"))
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "-m", "a commit")
+        commits.append(git(folder, "rev-parse", "HEAD"))
     return commits[0], commits[1]
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
+    """What git says."""
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     done = subprocess.run(["git", "-C", str(folder), *who, *arguments], capture_output=True, text=True, check=True)
     return done.stdout.strip()

@@ -9,8 +9,11 @@ new     is not there in the first
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
+
+from benchmarks.slowed_repository import git
+
+__all__ = ["git", "made", "suite_of"]
 
 MODEL = '''
 import torch
@@ -86,10 +89,3 @@ def made(folder: Path) -> tuple[str, str]:
         git(folder, "commit", "--quiet", "-m", "a commit")
         commits.append(git(folder, "rev-parse", "HEAD"))
     return commits[0], commits[1]
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """What git says."""
-    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(["git", "-C", str(folder), *who, *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.strip()

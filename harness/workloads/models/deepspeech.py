@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.workloads.models.in_turn import in_turn
+
 Pair = tuple[int, int]
 """(along time, along frequency)"""
 CLIPPED_AT = 20.0
@@ -114,10 +116,7 @@ class DeepSpeech2(nn.Module):
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """Logits of the labels at each moment."""
-        x = spectrogram
-        for piece in self.pieces():
-            x = piece(x)
-        return x
+        return in_turn(self.pieces(), spectrogram)
 
 
 def moments(frames: Tensor, strides: Sequence[int]) -> Tensor:

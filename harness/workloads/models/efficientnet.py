@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from harness.workloads.models.in_turn import in_turn
 from harness.workloads.models.stochastic_depth import StochasticDepth, rate_at
 
 
@@ -117,10 +118,7 @@ class EfficientNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Logits of the classes."""
-        x = pictures
-        for piece in self.pieces():
-            x = piece(x)
-        return x
+        return in_turn(self.pieces(), pictures)
 
 
 def initialise(model: nn.Module) -> None:

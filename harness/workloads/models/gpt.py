@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.workloads.models.in_turn import in_turn
 from harness.workloads.models.stochastic_depth import StochasticDepth, rate_at
 
 
@@ -172,7 +173,4 @@ class GPT(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits of the next token at each position."""
-        x = tokens
-        for piece in self.pieces():
-            x = piece(x)
-        return x
+        return in_turn(self.pieces(), tokens)

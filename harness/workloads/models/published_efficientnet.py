@@ -15,6 +15,7 @@ from transformers import EfficientNetConfig, EfficientNetModel
 from transformers.models.efficientnet.modeling_efficientnet import EfficientNetBlock
 
 from harness.workloads.models.efficientnet import Classifier, initialise
+from harness.workloads.models.in_turn import in_turn
 from harness.workloads.models.stochastic_depth import StochasticDepth, rate_at
 
 
@@ -67,7 +68,4 @@ class PublishedEfficientNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Logits of the classes."""
-        x = pictures
-        for piece in self.pieces():
-            x = piece(x)
-        return x
+        return in_turn(self.pieces(), pictures)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.workloads.models.in_turn import in_turn
 from harness.workloads.models.stochastic_depth import StochasticDepth, rate_at
 
 
@@ -110,7 +111,4 @@ class ResNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Logits of the classes."""
-        x = pictures
-        for piece in self.pieces():
-            x = piece(x)
-        return x
+        return in_turn(self.pieces(), pictures)
