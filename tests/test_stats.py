@@ -16,13 +16,35 @@ RNG = np.random.default_rng(7)
 SOME = RNG.normal(0.02, 0.05, size=(6, 9))
 
 
-def test_mean_interval_and_p_are_scipys() -> None:
+def test_mean_and_p_are_scipys_and_so_is_the_interval_of_few_rounds() -> None:
     found = Paired.of(SOME)
-    for number, row in enumerate(SOME):
-        right = stats.ttest_1samp(row, 0.0)
-        ends = right.confidence_interval(0.95)
-        assert found.p_t[number] == pytest.approx(right.pvalue)
-        assert (found.interval()[0][number], found.interval()[1][number]) == pytest.approx((ends.low, ends.high))
+    assert found.p_t == pytest.approx([stats.ttest_1samp(row, 0.0).pvalue for row in SOME])
+    few = SOME[:, :4]
+    ends = [stats.ttest_1samp(row, 0.0).confidence_interval(0.95) for row in few]
+    assert np.array(Paired.of(few).interval()) == pytest.approx(np.array(ends).T)
+    assert Paired.of(few).centre == pytest.approx(few.mean(axis=1))
+
+
+@pytest.mark.parametrize("rounds", [5, 8, 20])
+def test_the_interval_ends_where_the_signed_rank_test_stops_rejecting(rounds: int) -> None:
+    row = RNG.normal(0.02, 0.05, size=rounds)
+    low, high = (float(each[0]) for each in Paired.of(row).interval())
+    p_at = [
+        stats.wilcoxon(row - end, method="exact").pvalue for end in (low - 1e-9, low + 1e-9, high - 1e-9, high + 1e-9)
+    ]
+    assert p_at[0] == pytest.approx(p_at[3])
+    assert max(p_at[0], p_at[3]) < 0.07, "6.25 % is what 5 rounds can reach"
+    assert p_at[1] > p_at[0]
+    assert p_at[2] > p_at[3]
+    assert low < Paired.of(row).centre[0] < high
+
+
+def test_the_interval_of_heavy_tails_holds_its_level_where_t_is_too_wide() -> None:
+    rows = RNG.standard_t(1.5, size=(4000, 10))
+    low, high = Paired.of(rows).interval()
+    assert 0.935 < np.mean((low <= 0) & (high >= 0)) < 0.965
+    reach = stats.t.ppf(0.975, 9) * rows.std(axis=1, ddof=1) / np.sqrt(10)
+    assert np.mean(np.abs(rows.mean(axis=1)) <= reach) > 0.97
 
 
 def test_missing_rounds_are_left_out() -> None:
@@ -74,7 +96,7 @@ def test_interval_covers_the_truth_as_often_as_it_says() -> None:
     for rounds in (5, 10, 20):
         rows = RNG.normal(0.1, 0.05, size=(4000, rounds))
         low, high = Paired.of(rows).interval()
-        assert 0.94 < np.mean((low <= 0.1) & (high >= 0.1)) < 0.96
+        assert 0.93 < np.mean((low <= 0.1) & (high >= 0.1)) < 0.96, "5 rounds can reach 93.75 %"
     few = RNG.normal(0.1, 0.05, size=(400, 5))
     drawn = few[:, RNG.integers(0, 5, size=(1000, 5))].mean(axis=2)
     ends = np.percentile(drawn, [2.5, 97.5], axis=1)

@@ -209,8 +209,8 @@ def _judged(timed: Sequence[_Timed]) -> list[Judgement]:
 
 def _paired_rows(table: Paired, bands: Floats, levels: Floats) -> list[_Row]:
     low, high = table.interval()
-    needed = table.rounds_needed(np.maximum(np.abs(table.mean), bands), levels)
-    columns = (table.mean, low, high, table.p_sign, table.p_same(bands), table.detectable(levels), needed)
+    needed = table.rounds_needed(np.maximum(np.abs(table.centre), bands), levels)
+    columns = (table.centre, low, high, table.p_sign, table.p_same(bands), table.detectable(levels), needed)
     return [_Row(*map(float, row)) for row in zip(*columns, strict=True)]
 
 
