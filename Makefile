@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN_ARGS ?=
+BASE ?= main
+LIVE ?= 0
 HOROVOD_VERSION ?= 0.28.1
 HOROVOD_JOBS ?= $(shell nproc)
 WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dynamometer/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help venv bench test test-gpu lint format horovod bench-self report example clean
+.PHONY: help venv bench test lint horovod bench-self gate calibrate example clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,26 +26,21 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 bench: venv ## run the quick suite on this machine and write reports/latest.html
 	$(BIN)/harness run benchmarks/suites/quick.toml --report reports/latest.html $(RUN_ARGS)
 
-report: venv ## write reports/latest.html from the newest run
-	$(BIN)/harness report --latest -o reports/latest.html
-
 test: venv ## ruff, mypy, pytest (installs chromium when root and missing)
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }; } || echo "chromium is not installed: browser tests will be skipped (apt-get install chromium)"
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest $(TEST_ARGS)
 
-test-gpu: venv ## the tests of tests/gpu on this machine's accelerators
-	$(BIN)/pytest tests/gpu $(TEST_ARGS)
-
-lint: venv ## ruff and mypy only
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-
-format: venv ## let ruff format and fix, and export the JSON schemas to docs/schema
+lint: venv ## ruff and mypy only; with FIX=1 ruff formats and fixes, and the JSON schemas in docs/schema are exported anew
+ifdef FIX
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python -m harness.schema docs/schema
+else
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+endif
+	$(BIN)/mypy
 
 # Horovod's CMake removes -std from CXXFLAGS and asks for C++14 last; torch's headers need C++17: a compiler front adds it
 # after everything. No pip cache: pip would take a wheel that was built against another torch.
@@ -67,6 +64,12 @@ horovod: venv ## build Horovod for this torch (4 to 15 minutes, once) and instal
 
 bench-self: venv ## measure the harness itself: fidelity, parity, memory, cost of a trial, truth
 	$(BIN)/pytest benchmarks --timeout 1800 $(TEST_ARGS)
+
+gate: venv ## is this tree slower than BASE (a git ref; main)? Step by step in turn, exit codes as harness gate
+	$(BIN)/harness ab --a $(BASE) --b . benchmarks/suites/gate.toml --markdown reports/gate.md --junit reports/gate.xml --json reports/gate.json $(RUN_ARGS)
+
+calibrate: venv ## are the verdicts right? Replayed rounds of identical code; LIVE=20 runs harness ab for real too (an hour)
+	$(BIN)/python -m benchmarks.calibrate --live $(LIVE)
 
 example: venv ## make reports/example anew from a real quick run
 	$(BIN)/harness run benchmarks/suites/quick.toml --report reports/example/index.html $(RUN_ARGS)

@@ -200,7 +200,7 @@ def record(sessions: int, path: Path) -> None:
     from harness.run.ab.session import opened
     from harness.run.invocation import Asked, ready
 
-    suite = Path(__file__).parent / "suites" / "alike.toml"
+    suite = Path(__file__).parent / "suites" / "gate.toml"
     here = str(Path(__file__).parents[1])
     with tempfile.TemporaryDirectory() as folder:
         asked = Asked(suite, Path(folder))
