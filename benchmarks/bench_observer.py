@@ -8,16 +8,14 @@ Who goes first is drawn; a third arm, without monitors again, shows what identic
 from __future__ import annotations
 
 import json
-import math
 import os
 import random
-import statistics
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.bench_fidelity import interval, log_ratios
+from benchmarks.bench_fidelity import centre, interval, log_ratios
 from benchmarks.conftest import Figure
 from benchmarks.trials import planned
 
@@ -66,13 +64,13 @@ def take_turns(job_json: str) -> None:
 
 @pytest.mark.parametrize("strategy", ["single", "ddp"])
 def bench_observer(benchmark: Any, figure: Figure, strategy: str) -> None:
-    """Geometric mean over process groups, with its 95 % interval and that of identical code."""
+    """Centre over process groups, with its 95 % interval and that of identical code."""
     trial = planned("gpt", strategy)
     found: list[tuple[float, float]] = []
     benchmark.pedantic(
         lambda: found.append(log_ratios(trial, ARMS, take_turns)), rounds=GROUPS[trial.processes], iterations=1
     )
     watched, same = zip(*found, strict=True)
-    ratio = math.exp(statistics.mean(watched))
+    ratio = centre(watched)
     note = f"{interval(watched)} over {len(found)} groups; identical code {interval(same)}"
     figure(f"observer effect on a step, gpt/nano {strategy}", ratio, "<= 1.01", 0, 1.01, note)
