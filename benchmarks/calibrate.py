@@ -220,7 +220,11 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.record:
         record(asked.record, DATA)
-    figures = replayed(tries=asked.tries) + history_figures(recorded(), asked.tries) + (live(asked.live) if asked.live else [])
+    figures = (
+        replayed(tries=asked.tries)
+        + history_figures(recorded(), asked.tries)
+        + (live(asked.live) if asked.live else [])
+    )
     table = Table(title="Figures of the verdicts", title_justify="left", box=None)
     for title in ("figure", "goal", "measured", "met"):
         table.add_column(title)

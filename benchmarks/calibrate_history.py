@@ -56,7 +56,7 @@ def with_outliers(draw: np.random.Generator, count: int) -> Floats:
 
 
 def recorded_points(seconds: Sequence[Floats], draw: np.random.Generator, count: int) -> Floats:
-    """Log ratios of identical code as sessions give them. seconds: (arms, rounds) of each recorded session of a cell."""
+    """Log ratios of identical code as sessions give them. seconds: (arms, rounds) of each recorded session."""
     rows = np.empty((count, ROUNDS))
     for row in rows:
         block = seconds[draw.integers(len(seconds))]
@@ -105,14 +105,16 @@ def history_figures(blocks: Sequence[Block], tries: int = 1000) -> list[Figure]:
         title = f"history: a false alarm in 80 commits, {name}, {tries} replays"
         figures.append(Figure(title, "≤ 5 %", f"{share:.1%}", share <= 0.05))
     for cell in sorted({each.cell for each in blocks}):
-        share = found(partial(step_in_recorded, [each.seconds[CPU] for each in blocks if each.cell == cell]), tries // 2)
+        share = found(
+            partial(step_in_recorded, [each.seconds[CPU] for each in blocks if each.cell == cell]), tries // 2
+        )
         title = f"history: a 5 % step of CPU time found in {WITHIN} commits, placed ± {NEAR}, {cell}"
         figures.append(Figure(title, "≥ 90 %", f"{share:.1%}", share >= 0.9))
     return figures
 
 
 def thresholds(sequences: int = SEQUENCES, longest: int = LONGEST, seed: int = 7) -> Floats:
-    """h_t for t from FIRST to `longest`: what a share of 1 ÷ ARL of the sequences without an alarm until then exceeds."""
+    """h_t for t from FIRST on: what a share of 1 ÷ ARL of the sequences without an alarm until then exceeds."""
     draw = np.random.default_rng(seed)
     values = draw.random((sequences, longest), dtype=np.float32)
     sums = np.zeros((sequences, longest - 1), dtype=np.float32)
@@ -131,12 +133,12 @@ def thresholds(sequences: int = SEQUENCES, longest: int = LONGEST, seed: int = 7
 
 
 def knots(levels: Floats) -> list[tuple[int, float]]:
-    """The table of `change_points.THRESHOLDS`: from where levels stand close together on, each is a mean over near ones.
+    """The table of `change_points.THRESHOLDS`: levels, from t = 33 on each a mean over near ones.
 
     Before that they jump, since few orders are so rare.
     """
     table = []
-    for count in KNOTS:
+    for count in [each for each in KNOTS if each < FIRST + len(levels)]:
         near = max(0, (count - 30) // 3)
         here = levels[max(0, count - FIRST - near) : count - FIRST + near + 1]
         table.append((count, round(float(here.mean()) + 5e-4, 3)))

@@ -17,7 +17,7 @@ ROUNDS = 12
 
 
 def commit(number: int) -> str:
-    return f"{number:040x}"
+    return f"{number:03x}" + "0" * 37
 
 
 def rounds_of(
@@ -34,11 +34,11 @@ def rounds_of(
 
 def write_session(
     results: Path, number: int, slower: float, *, a: str = CONTROL, b: str | None = None, noise: float = 0.02,
-    peak: float = 1000.0, machine: str = "m", **about: object,
+    peak: float = 1000.0, machine: str = "m", dirty: bool = False, **about: object,
 ) -> Path:  # fmt: skip
-    """A session whose B is so much slower than A; what the moment does to the machine is large and hits both."""
+    """A session whose B is so much slower than A; the machine is busy in every other 20, which hits both."""
     draw = np.random.default_rng(number)
-    moment = 0.02 * np.exp(draw.normal(0, 0.5))
+    moment = 0.02 * (1.3 if number // 20 % 2 else 1.0) * np.exp(draw.normal(0, 0.05))
     name = f"20260101T{number:06d}.000Z-host-1-abcdef"
     folder = results / "ab" / name
     folder.mkdir(parents=True)
@@ -50,7 +50,7 @@ def write_session(
         "suite": "speed.toml",
         "plugins": ["model.py"],
         "a": {"spec": "main", "commit": a, "dirty": False},
-        "b": {"spec": "HEAD", "commit": b or commit(number), "dirty": False},
+        "b": {"spec": "HEAD", "commit": b or commit(number), "dirty": dirty},
         "started_at": f"2026-01-{1 + number // 24:02d}T{number % 24:02d}:00:00.000+00:00",
         "ended_at": "2026-01-01T01:00:00.000+00:00",
     }

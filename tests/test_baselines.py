@@ -66,7 +66,7 @@ def test_what_changes_is_shown_before_it_is_written(tmp_path: Path, run: Path) -
 
 
 def test_added_and_removed_cells_are_named() -> None:
-    old, new = side(2), side(1) + side(1, cell="new")
+    old, new = side(2), side(2)[:20] + side(1, cell="new")
     words = {change.cell: change.word for change in difference(old, new)}
     assert words == {"c0": "equal", "new": "added", "c1": "removed"}
 
@@ -75,7 +75,10 @@ def test_a_small_change_is_a_small_difference_of_lines() -> None:
     measured = side(2, rounds=12)
     kept, _left_out = baseline_of(list(reversed(measured)))
     assert [item.round for item in kept[:12]] == [str(number) for number in range(12)], "10 behind 9"
-    one = [item.model_copy(update={"metrics": {**item.metrics, "step_s": 9.0}}) if n == 3 else item for n, item in enumerate(measured)]
+    one = [
+        item.model_copy(update={"metrics": {**item.metrics, "step_s": 9.0}}) if n == 3 else item
+        for n, item in enumerate(measured)
+    ]
     changed = set(text_of(baseline_of(one)[0]).splitlines()) - set(text_of(kept).splitlines())
     assert len(changed) == 1
 
@@ -117,7 +120,9 @@ def test_nothing_kept_says_what_to_do(tmp_path: Path) -> None:
 
 def verdicts(a: Path, b: Path, *options: str) -> dict[str, str]:
     content = json.loads(typed("compare", a, b, "--json", *options).stdout)
-    return {each["label"] + " " + each["metric"]: each["verdict"] + ": " + each["reason"] for each in content["judgements"]}
+    return {
+        each["label"] + " " + each["metric"]: each["verdict"] + ": " + each["reason"] for each in content["judgements"]
+    }
 
 
 def test_a_baseline_is_compared_through_the_anchor_alone(tmp_path: Path, run: Path) -> None:

@@ -1,4 +1,4 @@
-"""The change-point model: rare false alarms whatever the noise, a step found soon and where it is; plainer rules fail."""
+"""The change-point model: rare false alarms whatever the noise, a step found soon and in place; plainer rules fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from benchmarks.calibrate_history import (
     found,
     knots,
     normal,
-    recorded_points,
     step_in_recorded,
     thresholds,
     with_outliers,
@@ -76,13 +75,14 @@ def fixed_threshold(values: Floats, percent: float = 0.05) -> bool:
 
 
 def test_a_fixed_threshold_on_the_same_data_alarms_far_more_often() -> None:
-    """Control: recorded noise of identical code. Points of CPU time, and of wall time, whose noise is larger."""
+    """Control: noise with outliers, and single recorded rounds of identical code, wall time against their control."""
     draw = np.random.default_rng(4)
-    past = [recorded_points(of_cell("gpt", clock), draw, COMMITS) for clock in (CPU, WALL) for _ in range(20)]
-    ridden = [0.01 * with_outliers(draw, COMMITS) for _ in range(20)]
-    assert sum(map(fixed_threshold, ridden)) >= 19
-    assert sum(bool(change_points(values.tolist())) for values in ridden) <= 3
-    assert sum(map(fixed_threshold, past)) > sum(bool(change_points(values.tolist())) for values in past)
+    rounds = np.concatenate(of_cell("resnet", WALL), axis=1)
+    recorded_rounds = np.log(rounds[1] / rounds[0])
+    past = [draw.permutation(recorded_rounds) for _ in range(20)]
+    past += [0.01 * with_outliers(draw, COMMITS) for _ in range(20)]
+    assert sum(map(fixed_threshold, past)) >= 38
+    assert sum(bool(change_points(values.tolist())) for values in past) <= 5
 
 
 def test_a_step_is_found_soon_and_where_it_is() -> None:
@@ -91,14 +91,15 @@ def test_a_step_is_found_soon_and_where_it_is() -> None:
 
 
 def test_without_a_control_of_the_same_session_identical_code_changes() -> None:
-    """Control: the recorded wall times as they were stored one after another, and the same against their control."""
+    """Control: 80 recorded rounds one after another, each arm's own seconds; and the same arms against one another."""
     stored, normalised = [], []
-    for cell in ("gpt", "resnet"):
-        seconds = np.concatenate(of_cell(cell, WALL), axis=1)
-        stored += change_points(np.log(seconds[0]).tolist())
-        normalised += change_points(np.log(seconds[1] / seconds[0]).tolist())
-    assert len(stored) >= 2
-    assert normalised == []
+    for cell, clock in itertools.product(("gpt", "resnet"), (WALL, CPU)):
+        seconds = np.log(np.concatenate(of_cell(cell, clock), axis=1))
+        stored += [change_points(arm.tolist()) for arm in seconds]
+        pairs = itertools.combinations(seconds, 2)
+        normalised += [change_points((one - other).tolist()) for one, other in pairs]
+    assert sum(map(len, stored)) >= 4, "of 12 series of identical code"
+    assert sum(map(len, normalised)) == 0
 
 
 def test_a_step_up_and_down_again_is_two_changes() -> None:

@@ -36,7 +36,7 @@ def test_the_table_marks_the_change_and_says_how_to_ask(stepped: Path) -> None:
     assert done.stdout.startswith("1\u00a0change (1 to be confirmed) in 1\u00a0series, 40\u00a0points.")
     (marked,) = [line for line in done.stdout.splitlines() if "◀" in line]
     assert "to be confirmed" in marked
-    at = int(marked.split()[0], 16)
+    at = int(marked.strip()[:3], 16)
     sides = f"--a {commit(at - 1)[:12]} --b {commit(at)[:12]}"
     assert f"harness ab {sides} speed.toml --plugin model.py --results {stepped}" in done.stdout
 
@@ -101,7 +101,7 @@ def test_confirm_asks_for_the_two_commits_and_says_what_it_is(
     asked = confirming(monkeypatch, tmp_path, slower)
     done = history(tmp_path, "step_cpu_s", "--confirm", "speed.toml", "--plugin", "model.py", "--rounds", "8")
     (((before, after), wanted, rounds, cells),) = asked
-    assert int(after, 16) == int(before, 16) + 1
+    assert int(after[:3], 16) == int(before[:3], 16) + 1
     assert (wanted.suite_file, wanted.plugins, rounds, cells) == (Path("speed.toml"), (Path("model.py"),), 8, {"cell"})
     assert done.exit_code == code, done.output
     assert word in done.stdout

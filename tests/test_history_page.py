@@ -28,7 +28,9 @@ def a_series(label: str = "gpt/nano single fp32", versions: int = 60, **changes:
         for number, ratio in enumerate(ratios)
     ]  # fmt: skip
     known: dict[str, Any] = {"metric": "step_cpu_s", "cell": "c", "machine": "m", "source": "sessions"}
-    return with_changes(Series(**{**known, "label": label, "control": CONTROL, "counted": False, "points": points, **changes}))
+    return with_changes(
+        Series(**{**known, "label": label, "control": CONTROL, "counted": False, "points": points, **changes})
+    )
 
 
 @pytest.fixture(scope="module")

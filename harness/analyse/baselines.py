@@ -64,7 +64,9 @@ def baseline_of(measured: Sequence[Measured]) -> tuple[list[Measured], list[str]
 
 def _kept(item: Measured) -> Measured:
     wanted = {gate.metric for gate in gates(item.device)}
-    return item.model_copy(update={"metrics": {name: item.metrics[name] for name in sorted(wanted & set(item.metrics))}})
+    return item.model_copy(
+        update={"metrics": {name: item.metrics[name] for name in sorted(wanted & set(item.metrics))}}
+    )
 
 
 def _order(round_: str) -> tuple[tuple[bool, int, str], ...]:

@@ -26,9 +26,12 @@ ARL = 2000
 FIRST = 16
 """Values before the first test: of fewer not even the rarest order has a chance below 1 ÷ ARL."""
 THRESHOLDS: tuple[tuple[int, float], ...] = (
-    (16, 3.3),
-)
-"""t and h_t, straight lines between them and the last one beyond: `python -m benchmarks.calibrate_history --thresholds`."""
+    (16, 3.335), (17, 3.319), (18, 3.372), (19, 3.348), (20, 3.368), (21, 3.381), (22, 3.382), (23, 3.408),
+    (24, 3.407), (25, 3.436), (26, 3.426), (27, 3.452), (28, 3.458), (29, 3.461), (30, 3.463), (35, 3.49),
+    (40, 3.52), (45, 3.532), (50, 3.543), (60, 3.555), (70, 3.564), (80, 3.57), (100, 3.581), (120, 3.588),
+    (150, 3.596), (200, 3.598),
+)  # fmt: skip
+"""t and h_t, straight lines between, the last one beyond: `python -m benchmarks.calibrate_history --thresholds`."""
 Floats = NDArray[np.float64]
 
 
@@ -66,7 +69,7 @@ def jumps(values: Sequence[float], relative: float) -> list[ChangePoint]:
 
 
 def statistics(series: Floats) -> Iterator[tuple[int, Floats]]:
-    """t and D_k of every k from 1 to t − 1, value by value."""
+    """T and D_k of every k from 1 to t − 1, value by value."""
     sums = np.zeros(max(len(series) - 1, 0))
     for count in range(2, len(series) + 1):
         sums[: count - 1] += np.cumsum(np.sign(series[count - 1] - series[: count - 1]))

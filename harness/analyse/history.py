@@ -1,4 +1,4 @@
-"""A metric over commits, each against a control that ran in the same session: series, their change points, and verdicts.
+"""A metric over commits, each against a control of its own session: series, change points, and what those are.
 
 Stored wall times of identical code differ by 94 % from one time to another; ratios to a control of the same session do
 not. An alarm of the model says that a level changed, and about where. What is to blame is said by a session of
@@ -7,6 +7,7 @@ not. An alarm of the model says that a level changed, and about where. What is t
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -103,8 +104,8 @@ class Series:
     def askable(self, change: Change) -> bool:
         """Whether both sides are commits that can be compared again."""
         before, after = self.sides(change)
-        return bool(before.commit and after.commit) and before.commit != after.commit and not (
-            before.dirty or after.dirty
+        return (
+            bool(before.commit and after.commit) and before.commit != after.commit and not (before.dirty or after.dirty)
         )
 
 
@@ -126,7 +127,7 @@ def with_changes(series: Series) -> Series:
     else:
         found = change_points.change_points([math.log(ratio) for ratio in ratios])
     edges = [0, *(each.at for each in found), len(ratios)]
-    levels = [statistics.median(ratios[begin:end]) for begin, end in zip(edges, edges[1:], strict=False)]
+    levels = [statistics.median(ratios[begin:end]) for begin, end in itertools.pairwise(edges)]
     changes = [Change(each.at, each.seen, levels[n], levels[n + 1]) for n, each in enumerate(found)]
     return replace(series, changes=changes)
 

@@ -21,7 +21,7 @@ LEFT_OUT = frozenset({Status.UNSUPPORTED})
 
 
 def read_side(path: Path, anchor: bool = False) -> tuple[list[Measured], list[str]]:
-    """The measured rounds of a run folder, of its trials.jsonl or of a file of such rounds, and what was not whole in it.
+    """The measured rounds of a run folder, its trials.jsonl or a file of such rounds, and what was not whole in it.
 
     anchor: the baseline cell of a run folder is one whose code is the same on both sides. Raises StoreError or
     InputError where nothing can be read.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.analyse.quantity import listed
-
 from harness.cli.terminal import INTERRUPTED, Plugins, Results, SuiteFile, Where, app, err, out, waiting
 from harness.cli.verdicts import Out, told
 from harness.schema.errors import InputError, Problem
@@ -52,7 +51,7 @@ def ab(
 def played(
     specs: tuple[str, str], asked: Asked, rounds: int, cells: Collection[str] = ()
 ) -> tuple[Session, list[Judgement]]:
-    """Play a session of two versions to its end; Ctrl-C ends the command. cells: only those, by their lasting hashes."""
+    """Play a session of two versions to its end; Ctrl-C ends the command. cells: only those, by lasting hashes."""
     from harness.analyse.screen import judge_stages, to_confirm
     from harness.run.ab.session import opened, screen_and_confirm
     from harness.run.invocation import ready

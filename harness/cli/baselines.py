@@ -1,4 +1,4 @@
-"""`harness baseline`: stored rounds to compare with, replaced by this explicit command alone, which shows what changes."""
+"""`harness baseline`: stored rounds to compare with, replaced by this command alone, which shows what changes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from harness.analyse.compare import Judgement
     from harness.analyse.gate import Gate
 
-Side = Annotated[Path, typer.Argument(help="a run folder, its trials.jsonl, a baseline or other file of measured rounds (JSON lines)")]
+Side = Annotated[
+    Path,
+    typer.Argument(help="a run folder, its trials.jsonl, a baseline or other file of measured rounds (JSON lines)"),
+]
 Null = Annotated[Path | None, typer.Option(help="A once more, of the same session: what identical code shows")]
 Anchored = Annotated[
     bool, typer.Option("--baseline-is-anchor", help="the suite's baseline cell is the same code on both sides")

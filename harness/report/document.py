@@ -1,4 +1,4 @@
-"""What all HTML pages share: templates, style and script as they stand in a page, and the policy that allows no others."""
+"""What all HTML pages share: templates, style and script in the page, and the policy that allows no others."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from harness.analyse.quantity import SPACE, count
 from harness.report.comparison import percent
 from harness.report.figures import Sketch
 from harness.report.history_text import day, heading, interval, named, sentence, short
-from harness.report.picture import Padding, Picture, Values, field, pixels, raw, scaled
+from harness.report.picture import Padding, Picture, Values, field, raw, scaled
 from harness.report.plane import CHARACTER, Domain, Label, Plane, write
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ def _reach(series: Series, first: int) -> Domain:
     low, high = min(middles), max(middles)
     most = BEYOND * (high - low)
     ends = [_more(end) for point in points for end in (point.low, point.high) if end is not None]
-    low, high = min([low, *(max(end, low - most) for end in ends)]), max([high, *(min(end, high + most) for end in ends)])
+    low, high = (
+        min([low, *(max(end, low - most) for end in ends)]),
+        max([high, *(min(end, high + most) for end in ends)]),
+    )
     room = 0.08 * (high - low) or 1.0
     return low - room, high + room
 
@@ -114,7 +118,9 @@ def _marks(series: Series, first: int, picture: Picture, plane: Plane) -> Values
     marks = []
     for number, point in enumerate(series.points[first:], start=first):
         middle = _more(point.ratio)
-        said = f"{named(point)}, {day(point)}{f', {point.subject[:60]}' if point.subject else ''}: {percent(point.ratio)}"
+        said = (
+            f"{named(point)}, {day(point)}{f', {point.subject[:60]}' if point.subject else ''}: {percent(point.ratio)}"
+        )
         said += f", 95{SPACE}%: {interval(point)}" if point.low is not None else ""
         marks.append({
             "x": number,
@@ -132,7 +138,7 @@ def _levels(series: Series, first: int, picture: Picture) -> alt.Chart:
     """A line per stretch between changes, at the median of its points."""
     edges = [0, *(change.at for change in series.changes), len(series.points)]
     values = []
-    for number, (begin, end) in enumerate(zip(edges, edges[1:], strict=False)):
+    for number, (begin, end) in enumerate(itertools.pairwise(edges)):
         if end <= first:
             continue
         level = _level(series, number)
@@ -156,11 +162,13 @@ def _changed(changes: Sequence[Change], picture: Picture) -> list[alt.Chart]:
         {"x": change.at - 0.5, "colour": COLOURS[change.standing], "about": picture.about([], change.standing)}
         for change in changes
     ]
-    return [picture.layer("rule", values, {"strokeWidth": 1.5, "strokeDash": [5, 3]}, x=field("x:Q"), stroke=raw("colour"))]
+    return [
+        picture.layer("rule", values, {"strokeWidth": 1.5, "strokeDash": [5, 3]}, x=field("x:Q"), stroke=raw("colour"))
+    ]
 
 
 def _named(changes: Sequence[Change], plane: Plane) -> list[Label]:
-    """How much and what, above the plot at each change, as far as there is room; on the left of it near the right edge."""
+    """How much and what, above the plot at each change, as far as there is room."""
     labels: list[Label] = []
     taken = -1e9
     for change in changes:

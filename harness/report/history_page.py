@@ -13,7 +13,7 @@ from harness.report.comparison import percent
 from harness.report.document import rendered
 from harness.report.figures import Figure
 from harness.report.history_chart import history_sketch
-from harness.report.history_text import day, heading, interval, named, sentence, short, summary, too_few
+from harness.report.history_text import day, heading, interval, named, sentence, short, shown, summary, too_few
 from harness.report.look import look_of
 from harness.report.tables import Table, TableRow
 from harness.report.whole_file import write_whole
@@ -38,14 +38,15 @@ class View:
 
 def history_page(found: Sequence[Series], warnings: Sequence[str] = (), results: str = "results") -> str:
     """The whole page as HTML; series with a change first. found: of one metric, at least one."""
-    order = sorted(found, key=lambda series: not series.changes)
+    chosen, rest = shown(found)
+    order = sorted(chosen, key=lambda series: not series.changes)
     views = [_view(series, number, results) for number, series in enumerate(order)]
     return rendered(
         "history.html.j2",
         metric=definition_of(found[0].metric),
-        summary=summary(found),
+        summary=summary(chosen),
         says=[text for view in views for text in view.says],
-        warnings=warnings,
+        warnings=[*warnings, *([rest] if rest else [])],
         views=views,
         arl=ARL,
         first=FIRST,

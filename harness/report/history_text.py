@@ -109,9 +109,19 @@ def summary(found: Sequence[Series]) -> str:
     return f"{count(len(changes), 'change')} ({', '.join(told)}) in {searched}."
 
 
+def shown(found: Sequence[Series]) -> tuple[list[Series], str]:
+    """The series that are shown, and what to say of those that are not: each A/B of two commits is one of one point."""
+    many = [series for series in found if len(series.points) > 1]
+    if not many or len(many) == len(found):
+        return list(found), ""
+    return many, f"{count(len(found) - len(many), 'series', 'series')} of one point, with other controls, not shown"
+
+
 def tables(found: Sequence[Series], results: str = "results") -> RenderableType:
     """The sentence, each series as a table, and what is said of its changes."""
-    return Group(Text(summary(found), style="bold"), *(part for series in found for part in _parts(series, results)))
+    chosen, rest = shown(found)
+    parts = [part for series in chosen for part in _parts(series, results)]
+    return Group(Text(summary(chosen), style="bold"), *parts, *([Text(rest, style="dim")] if rest else []))
 
 
 def _parts(series: Series, results: str) -> Iterator[RenderableType]:
@@ -141,7 +151,9 @@ def _parts(series: Series, results: str) -> Iterator[RenderableType]:
 
 def as_rows(found: Sequence[Series], results: str = "results") -> list[dict[str, Any]]:
     """The series as JSON: points, and changes with both commits, what is said of them and the command that asks."""
-    return [asdict(series) | {"changes": [_change(series, each, results) for each in series.changes]} for series in found]
+    return [
+        asdict(series) | {"changes": [_change(series, each, results) for each in series.changes]} for series in found
+    ]
 
 
 def _change(series: Series, change: Change, results: str) -> dict[str, Any]:
