@@ -86,7 +86,8 @@ def threshold(count: int) -> float:
     """h_t; no statistic reaches it before there are FIRST values."""
     if count < FIRST:
         return math.inf
-    return float(np.interp(count, *zip(*THRESHOLDS, strict=True)))
+    table = np.array(THRESHOLDS)
+    return float(np.interp(count, table[:, 0], table[:, 1]))
 
 
 def _first_alarm(series: Floats) -> tuple[int, int] | None:

@@ -130,7 +130,9 @@ def metrics_of(sessions: Iterable[Session], runs: Iterable[StoredRun]) -> list[s
     """Metrics that there are figures of."""
     of_sessions = (item.metrics for session in sessions for item in session.rounds["a"])
     of_runs = (record.metrics for run in runs for record in run.records)
-    return sorted({name for metrics in (*of_sessions, *of_runs) for name in metrics})
+    return sorted(
+        {name for metrics in of_sessions for name in metrics} | {name for metrics in of_runs for name in metrics}
+    )
 
 
 def _logs(metric: str, a: Sequence[Measured], b: Sequence[Measured]) -> list[float]:

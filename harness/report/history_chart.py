@@ -13,7 +13,7 @@ from harness.analyse.history import Change, Series
 from harness.analyse.quantity import SPACE, count
 from harness.report.comparison import percent
 from harness.report.figures import Sketch
-from harness.report.history_text import day, heading, interval, named, sentence, short
+from harness.report.history_text import day, interval, named, sentence, short
 from harness.report.picture import Padding, Picture, Values, field, raw, scaled
 from harness.report.plane import CHARACTER, Domain, Label, Plane, write
 
@@ -41,7 +41,7 @@ def history_sketch(series: Series, id_: str) -> Sketch:
     better = "down is better" if _lower_is_better(series) else "up is better"
     return Sketch(
         id_,
-        heading(series),
+        f"{series.metric} against the control",
         "Each point is a version against the control of its own session, in per cent, with its 95 % interval; "
         f"{better}. Lines: the level between changes.{cut}",
         lambda picture: history_picture(series, picture),

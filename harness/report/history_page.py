@@ -13,7 +13,18 @@ from harness.report.comparison import percent
 from harness.report.document import rendered
 from harness.report.figures import Figure
 from harness.report.history_chart import history_sketch
-from harness.report.history_text import day, heading, interval, named, sentence, short, shown, summary, too_few
+from harness.report.history_text import (
+    advice,
+    brief,
+    day,
+    heading,
+    interval,
+    named,
+    short,
+    shown,
+    summary,
+    too_few,
+)
 from harness.report.look import look_of
 from harness.report.tables import Table, TableRow
 from harness.report.whole_file import write_whole
@@ -25,13 +36,13 @@ DRAWN_AT_MOST = 24
 
 @dataclass(frozen=True)
 class View:
-    """One series in the page."""
+    """One series in the page. says: of each change what to know or do, and the command."""
 
     id: str
     series: Series
     place: str
     note: str
-    says: list[str]
+    says: list[tuple[str, str]]
     figure: Figure | None
     table: Table
 
@@ -45,7 +56,7 @@ def history_page(found: Sequence[Series], warnings: Sequence[str] = (), results:
         "history.html.j2",
         metric=definition_of(found[0].metric),
         summary=summary(chosen),
-        says=[text for view in views for text in view.says],
+        says=[(view.id, brief(view.series, change)) for view in views for change in view.series.changes],
         warnings=[*warnings, *([rest] if rest else [])],
         views=views,
         arl=ARL,
@@ -61,7 +72,8 @@ def write_history(found: Sequence[Series], path: Path, warnings: Sequence[str] =
 def _view(series: Series, number: int, results: str) -> View:
     id_ = f"s{number}"
     figure = history_sketch(series, f"{id_}-figure").drawn(look_of(())) if number < DRAWN_AT_MOST else None
-    says = [sentence(series, change, results) for change in series.changes]
+    advised = [(brief(series, change), *advice(series, change, results)) for change in series.changes]
+    says = [(f"{what}. {text}{':' if command else '.'}", command) for what, text, command in advised]
     against = f"against commit {short(series.control)}" if series.source == "sessions" else f"against {series.control}"
     place = f"{against}, machine {series.machine}"
     return View(id_, series, place, too_few(series), says, figure, _table(series, f"{id_}-table"))

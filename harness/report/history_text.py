@@ -54,25 +54,29 @@ def named(point: Point) -> str:
 
 def sentence(series: Series, change: Change, results: str = "results") -> str:
     """One change: how much, from where on, when it was noticed, what it is, and what to do about it."""
+    text, command = advice(series, change, results)
+    return f"{brief(series, change)}. {text}{f': {command}' if command else ''}"
+
+
+def brief(series: Series, change: Change) -> str:
+    """One change without what to do about it."""
     _before, after = series.sides(change)
     later = change.seen - change.at
     noticed = f", noticed {count(later, 'version')} later" if later else ""
-    text = (
-        f"{series.metric} of {clip(series.label, 100)}: {percent(change.factor)} from {named(after)} ({day(after)}) on"
-        f"{noticed}: "
-    )
-    return text + _standing(series, change, results)
+    where = f"from {named(after)} ({day(after)}) on{noticed}"
+    return f"{series.metric} of {clip(series.label, 100)}: {percent(change.factor)} {where}: {change.standing}"
 
 
-def _standing(series: Series, change: Change, results: str) -> str:
-    around = ask(series, change, results, AROUND)
+def advice(series: Series, change: Change, results: str = "results") -> tuple[str, str]:
+    """What is known of a change or can be done about it, and the command that does; empty where there is none."""
     if change.standing in ("regression", "improvement"):
-        return f"{change.standing}, confirmed by {change.why}"
+        return f"Shown by {change.why}", ""
     if change.standing == "not confirmed":
-        return f"not confirmed by {change.why}. It may be up to {AROUND} versions to either side: {around}"
+        text = f"Not shown by {change.why}. It may be up to {AROUND} versions to either side"
+        return text, ask(series, change, results, AROUND)
     if series.askable(change):
-        return f"to be confirmed. Ask: {ask(series, change, results)}"
-    return f"to be confirmed, but it cannot be asked again: {_why_not(*series.sides(change))}"
+        return "Compare both sides in one session", ask(series, change, results)
+    return f"It cannot be asked again: {_why_not(*series.sides(change))}", ""
 
 
 def _why_not(before: Point, after: Point) -> str:
