@@ -102,6 +102,16 @@ def test_without_a_control_of_the_same_session_identical_code_changes() -> None:
     assert sum(map(len, normalised)) == 0
 
 
+def test_a_step_is_placed_by_distances_not_by_ranks_alone() -> None:
+    """The largest value of the old level, just before the step: ranks count it to the new one while that is short."""
+    values = np.random.default_rng(6).uniform(-0.01, 0.01, 18).tolist()
+    values[-1] = 0.015
+    values += [0.3, 0.31, 0.29, 0.3, 0.32]
+    ranks = max(statistics(np.array(values)), key=lambda tested: tested[0])[1]
+    assert int(np.argmax(ranks)) + 1 == 17, "control: by ranks alone"
+    assert [each.at for each in change_points(values)] == [18]
+
+
 def test_a_step_up_and_down_again_is_two_changes() -> None:
     draw = np.random.default_rng(3)
     values = draw.normal(0, 0.01, 90)

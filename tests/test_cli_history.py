@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from harness.cli import ab, app
 from harness.cli import history as command
+from harness.run.executors import local
 from harness.run.invocation import Ready
 from harness.run.plan import Plan
 from harness.schema.errors import HarnessError, InputError, UnknownName
@@ -80,34 +81,53 @@ def test_runs_count_where_their_baseline_is_said_to_be_the_anchor(tmp_path: Path
 # --confirm
 
 
-def confirming(monkeypatch: pytest.MonkeyPatch, results: Path, slower: float) -> list[Any]:
-    """Sessions that are asked for are made by hand, with B so much slower."""
+def confirming(monkeypatch: pytest.MonkeyPatch, results: Path, *slower: float) -> list[Any]:
+    """Sessions that are asked for are made by hand, with B so much slower, one after the other; on machine `m`."""
     asked: list[Any] = []
 
     def play(specs: tuple[str, str], wanted: Any, rounds: int, cells: set[str]) -> tuple[Any, list[Any]]:
+        folder = write_session(results, 99 + len(asked), slower[len(asked)], a=specs[0], b=specs[1])
         asked.append((specs, wanted, rounds, cells))
-        folder = write_session(results, 99, slower, a=specs[0], b=specs[1])
         return SimpleNamespace(folder=folder), []
 
     monkeypatch.setattr(command, "played", play)
+    monkeypatch.setattr(local, "probe", lambda: SimpleNamespace(machine_key="m"))
     return asked
 
 
-@pytest.mark.parametrize(("slower", "word", "code"), [(1.05, "regression", 1), (1.0, "not confirmed", 0)])
-def test_confirm_asks_for_the_two_commits_and_says_what_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slower: float, word: str, code: int
-) -> None:
+def test_confirm_asks_for_the_two_commits_and_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stepped_sessions(tmp_path)
-    asked = confirming(monkeypatch, tmp_path, slower)
+    asked = confirming(monkeypatch, tmp_path, 1.05)
     done = history(tmp_path, "step_cpu_s", "--confirm", "speed.toml", "--plugin", "model.py", "--rounds", "8")
     (((before, after), wanted, rounds, cells),) = asked
     assert int(after[:3], 16) == int(before[:3], 16) + 1
     assert (wanted.suite_file, wanted.plugins, rounds, cells) == (Path("speed.toml"), (Path("model.py"),), 8, {"cell"})
-    assert done.exit_code == code, done.output
-    assert word in done.stdout
-    again = history(tmp_path, "step_cpu_s", "--confirm", "speed.toml")
+    assert done.exit_code == 1, done.output
+    assert ": regression. Shown by " in done.stdout
+    assert history(tmp_path, "step_cpu_s", "--confirm", "speed.toml").exit_code == 1
     assert len(asked) == 1, "what a session has decided is not asked again"
-    assert again.exit_code == code
+
+
+@pytest.mark.parametrize(("slower", "word", "code"), [(1.05, "regression", 1), (1.0, "not confirmed", 0)])
+def test_where_the_two_show_nothing_those_around_them_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slower: float, word: str, code: int
+) -> None:
+    stepped_sessions(tmp_path)
+    asked = confirming(monkeypatch, tmp_path, 1.0, slower)
+    done = history(tmp_path, "step_cpu_s", "--confirm", "speed.toml")
+    apart = [int(after[:3], 16) - int(before[:3], 16) for (before, after), *_rest in asked]
+    assert (apart, done.exit_code) == ([1, 7], code)
+    assert f": {word}. " in done.stdout
+    assert "3 versions to both sides" in done.stdout
+
+
+def test_a_change_of_another_machine_is_not_asked_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stepped_sessions(tmp_path)
+    asked = confirming(monkeypatch, tmp_path)
+    monkeypatch.setattr(local, "probe", lambda: SimpleNamespace(machine_key="n"))
+    done = history(tmp_path, "step_cpu_s", "--confirm", "speed.toml")
+    assert (asked, done.exit_code) == ([], 0)
+    assert "of machine m, this is n: confirm it there" in done.output
 
 
 def test_confirm_refuses_a_suite_without_the_cell(tmp_path: Path) -> None:

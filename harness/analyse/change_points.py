@@ -4,7 +4,9 @@ After each value x_t every split k of x_1 … x_t is tested by ranks, and the la
 
     U_k = Σ over i ≤ k < j of sign(x_j − x_i)        D_k = |U_k| ÷ √(k · (t − k) · (t + 1) ÷ 3)
 
-max over k of D_k > h_t is an alarm; the k of the maximum is where the level changed. h_t is such that without a change
+max over k of D_k > h_t is an alarm. Where the level changed is the split within 3 of the maximum's with the least sum
+of absolute deviations from the medians of both sides: ranks know no distances, and while the new level is short they
+count the largest values of the old one to it. h_t is such that without a change
 an alarm comes at each t with chance 1 ÷ ARL, given that none came before: on average once in ARL values. Ranks ask for
 no distribution: outliers raise no more alarms than normal noise, where a fixed threshold on single values does.
 After an alarm the model begins anew behind the change point. Equal values count as neither above nor below, which
@@ -25,6 +27,8 @@ ARL = 2000
 """Values between two false alarms, on average: 4 % in 80."""
 FIRST = 16
 """Values before the first test: of fewer not even the rarest order has a chance below 1 ÷ ARL."""
+NEAR = 3
+"""Values around the split that ranks name, among which the change is placed."""
 THRESHOLDS: tuple[tuple[int, float], ...] = (
     (16, 3.335), (17, 3.319), (18, 3.372), (19, 3.348), (20, 3.368), (21, 3.381), (22, 3.382), (23, 3.408),
     (24, 3.407), (25, 3.436), (26, 3.426), (27, 3.452), (28, 3.458), (29, 3.461), (30, 3.463), (35, 3.49),
@@ -95,5 +99,15 @@ def _first_alarm(series: Floats) -> tuple[int, int] | None:
     for count, tested in statistics(series):
         split = int(np.argmax(tested))
         if tested[split] > threshold(count):
-            return split + 1, count
+            return _placed(series[:count], split + 1), count
     return None
+
+
+def _placed(series: Floats, split: int) -> int:
+    """The split near this one that leaves both sides closest to their medians."""
+    near = range(max(1, split - NEAR), min(len(series) - 1, split + NEAR) + 1)
+    return min(near, key=lambda each: _deviations(series[:each]) + _deviations(series[each:]))
+
+
+def _deviations(values: Floats) -> float:
+    return float(np.abs(values - np.median(values)).sum())

@@ -23,7 +23,7 @@ from harness.schema.metrics import metric as definition_of
 Standing = Literal["to be confirmed", "regression", "improvement", "not confirmed"]
 COUNTED_FROM = 0.01
 """What a counted metric must differ by, as in the gate."""
-AROUND = 3
+AROUND = change_points.NEAR
 """Points by which a change may be misplaced: where the two at it show nothing, those so far apart may."""
 
 
@@ -53,7 +53,8 @@ class Point:
 class Change:
     """A change point. at: number of the first point of the new level; seen: of the one at which it was noticed.
 
-    before, after: medians of the levels; why: what the session says that decided the standing.
+    before, after: medians of the levels; why: what the session says that decided the standing; around: how many points
+    further to both sides than the change its commits are.
     """
 
     at: int
@@ -62,6 +63,7 @@ class Change:
     after: float
     standing: Standing = "to be confirmed"
     why: str = ""
+    around: int = 0
 
     @property
     def factor(self) -> float:
@@ -101,9 +103,19 @@ class Series:
         """Whether the new level is the worse one, by the dictionary of metrics."""
         return (change.factor > 1) != (definition_of(self.metric).better == "higher")
 
-    def askable(self, change: Change) -> bool:
+    def next_around(self, change: Change) -> int | None:
+        """How far to both sides to ask next: first the two at the change, where they show nothing those around it.
+
+        None: all is asked, or the sides are no two commits that can be compared again.
+        """
+        around = {"to be confirmed": 0, "not confirmed": AROUND}.get(change.standing)
+        if around is None or change.around == AROUND or not self.askable(change, around):
+            return None
+        return around
+
+    def askable(self, change: Change, around: int = 0) -> bool:
         """Whether both sides are commits that can be compared again."""
-        before, after = self.sides(change)
+        before, after = self.sides(change, around)
         return (
             bool(before.commit and after.commit) and before.commit != after.commit and not (before.dirty or after.dirty)
         )
@@ -138,13 +150,15 @@ def with_standings(series: Series, sessions: Sequence[Session]) -> Series:
 
 
 def _stands(series: Series, change: Change, sessions: Sequence[Session]) -> Change:
-    if not series.askable(change):
-        return change
-    pairs = [tuple(point.commit for point in series.sides(change, around)) for around in (0, AROUND)]
+    pairs = {
+        tuple(point.commit for point in series.sides(change, around)): around
+        for around in (0, AROUND)
+        if series.askable(change, around)
+    }
     for session in reversed(sessions):
         rounds = session.of("a", series.cell) if session.commits in pairs and not session.b.dirty else []
         if rounds and rounds[0].machine == series.machine:
-            return _by_session(series, change, session)
+            return _by_session(series, replace(change, around=pairs[session.commits]), session)
     return change
 
 
@@ -156,7 +170,8 @@ def _by_session(series: Series, change: Change, session: Session) -> Change:
     if found is None:
         return replace(change, standing="not confirmed", why=f"harness ab does not judge {series.metric}")
     effect = f"{found.effect:.3f}× " if found.effect is not None else ""
-    why = f"{session.folder.name}: {found.verdict}, {effect}{found.reason}"
+    apart = f" {change.around} versions to both sides" if change.around else ""
+    why = f"{session.folder.name}{apart}: {found.verdict}, {effect}{found.reason}"
     standing: Standing = "not confirmed"
     if found.verdict == "regressed" and series.worse(change):
         standing = "regression"

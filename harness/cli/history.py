@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.ab import played
-from harness.cli.terminal import AsJson, Plugins, Results, app, err, out
+from harness.cli.terminal import AsJson, Plugins, Results, app, err, out, waiting
 from harness.schema.errors import HarnessError, UnknownName
 
 if TYPE_CHECKING:
     from harness.analyse.history import Series
 
+Pair = tuple[str, str]
+"""Commits before and after a change."""
 REGRESSION = 1
 """Exit code where `--confirm` has shown one."""
 Metric = Annotated[str, typer.Argument(metavar="METRIC", help="e.g. step_cpu_s, peak_allocated_bytes")]
@@ -39,8 +41,10 @@ def history(
     """Show a metric over commits, each against a control of its own session, with its change points marked."""
     _known(metric)
     found, warnings = _found(metric, results, cell, anchored)
-    if confirm is not None and _confirmed(found, confirm, results, tuple(plugin or ()), rounds):
+    here, done = _of_this_machine(found) if confirm is not None else [], set[Pair]()
+    while confirm is not None and _confirmed(here, confirm, results, tuple(plugin or ()), rounds, done):
         found, warnings = _found(metric, results, cell, anchored)
+        here = [series for series in found if series.machine in {each.machine for each in here}]
     for warning in warnings:
         err.print(f"warning: {warning}", markup=False)
     if output is not None:
@@ -100,20 +104,39 @@ def _found(metric: str, results: Path, cell: str, anchored: bool) -> tuple[list[
     )
 
 
-def _confirmed(found: list[Series], suite: Path, results: Path, plugins: tuple[Path, ...], rounds: int) -> bool:
-    """Play a session for each pair of commits with an open alarm, its cells together; whether there was any."""
+def _confirmed(
+    found: list[Series], suite: Path, results: Path, plugins: tuple[Path, ...], rounds: int, done: set[Pair]
+) -> bool:
+    """Play a session for each pair of commits that is to be asked next, its cells together; whether there was any.
+
+    done: pairs that were played already; each is played once, whatever came of it.
+    """
     from harness.run.invocation import Asked, command_line
 
-    asked: dict[tuple[str, str], set[str]] = {}
+    asked: dict[Pair, set[str]] = {}
     for series in found:
         for change in series.changes:
-            if change.standing == "to be confirmed" and series.askable(change):
-                before, after = (point.commit for point in series.sides(change))
+            if (around := series.next_around(change)) is not None:
+                before, after = (point.commit for point in series.sides(change, around))
                 asked.setdefault((before, after), set()).add(series.cell)
-    if not asked:
-        err.print("no alarm is open: nothing to confirm", markup=False)
-    for pair, cells in asked.items():
+    left = {pair: cells for pair, cells in asked.items() if pair not in done}
+    for pair, cells in left.items():
         err.print(f"confirming: {pair[0][:12]} against {pair[1][:12]}", markup=False)
         session, _judgements = played(pair, Asked(suite, results, plugins, command=command_line()), rounds, cells)
         err.print(f"kept in {session.folder}", markup=False)
-    return bool(asked)
+        done.add(pair)
+    return bool(left)
+
+
+def _of_this_machine(found: list[Series]) -> list[Series]:
+    """The series that a session here can say anything about; the changes of all others are told."""
+    from harness.run.executors.local import probe
+
+    if not any(series.changes for series in found):
+        return []
+    with waiting("looking at the machine"):
+        here = probe().machine_key
+    for series in found:
+        if series.changes and series.machine != here:
+            err.print(f"{series.label}: of machine {series.machine}, this is {here}: confirm it there", markup=False)
+    return [series for series in found if series.machine == here]

@@ -69,13 +69,15 @@ def brief(series: Series, change: Change) -> str:
 
 def advice(series: Series, change: Change, results: str = "results") -> tuple[str, str]:
     """What is known of a change or can be done about it, and the command that does; empty where there is none."""
+    around = series.next_around(change)
+    command = "" if around is None else ask(series, change, results, around)
     if change.standing in ("regression", "improvement"):
         return f"Shown by {change.why}", ""
     if change.standing == "not confirmed":
-        text = f"Not shown by {change.why}. It may be up to {AROUND} versions to either side"
-        return text, ask(series, change, results, AROUND)
-    if series.askable(change):
-        return "Compare both sides in one session", ask(series, change, results)
+        more = f". It may be up to {AROUND} versions to either side" if command else ""
+        return f"Not shown by {change.why}{more}", command
+    if command:
+        return "Compare both sides in one session", command
     return f"It cannot be asked again: {_why_not(*series.sides(change))}", ""
 
 
@@ -168,5 +170,5 @@ def _change(series: Series, change: Change, results: str) -> dict[str, Any]:
         "commit_before": before.commit,
         "commit_after": after.commit,
         "worse": series.worse(change),
-        "ask": ask(series, change, results) if series.askable(change) else None,
+        "ask": advice(series, change, results)[1] or None,
     }
