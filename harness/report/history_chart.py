@@ -13,9 +13,10 @@ from harness.analyse.history import Change, Series
 from harness.analyse.quantity import SPACE, count
 from harness.report.comparison import percent
 from harness.report.figures import Sketch
-from harness.report.history_text import day, interval, named, sentence, short
+from harness.report.history_text import day, interval, named, relative, sentence, short
 from harness.report.picture import Padding, Picture, Values, field, raw, scaled
 from harness.report.plane import CHARACTER, Domain, Label, Plane, write
+from harness.report.text import clip
 
 if TYPE_CHECKING:
     import altair as alt
@@ -30,6 +31,8 @@ COLOURS = {
 }
 LABEL_ROOM = 92
 """Pixels between two commits named on the axis."""
+CONTROL_SHOWN = 2.0
+"""The control's line is drawn where no point is further from it than that many ranges of the points."""
 BEYOND = 1.5
 """Intervals that reach further than that many ranges of the points are cut off at the edge of the plot."""
 
@@ -42,7 +45,7 @@ def history_sketch(series: Series, id_: str) -> Sketch:
     return Sketch(
         id_,
         f"{series.metric} against the control",
-        "Each point is a version against the control of its own session, in per cent, with its 95 % interval; "
+        "Each point is a version against the control of its own session, with its 95 % interval; "
         f"{better}. Lines: the level between changes.{cut}",
         lambda picture: history_picture(series, picture),
         [sentence(series, change) for change in series.changes] or ["No change is shown"],
@@ -66,8 +69,9 @@ def history_picture(series: Series, picture: Picture) -> Markup | None:
         picture.layout.width - padding.left - padding.right, picture.layout.height,
         (first - 0.7, len(series.points) - 0.3), _reach(series, first),
     )  # fmt: skip
-    x, y = _commits_axis(series, first, plane), _percent_axis(plane.y)
-    rule = picture.layer("rule", [{"y": 0}], {"color": "var(--muted)", "strokeDash": [3, 3]}, y=y)
+    x, y = _commits_axis(series, first, plane), _ratio_axis(series, plane.y)
+    control = [{"y": 0}] if plane.y[0] < 0 < plane.y[1] else []
+    rule = picture.layer("rule", control, {"color": "var(--muted)", "strokeDash": [3, 3]}, y=y)
     marks = _marks(series, first, picture, plane)
     ends = {"y": field("low:Q"), "y2": field("high:Q")}
     bars = picture.layer("rule", [mark | {"about": mark["bare"]} for mark in marks], BAR, x=x, **ends)
@@ -85,9 +89,11 @@ def _more(ratio: float) -> float:
 
 
 def _reach(series: Series, first: int) -> Domain:
-    """All points and the control, and intervals as far as they leave the points apart."""
+    """All points, and the control and intervals as far as they leave the points apart."""
     points = series.points[first:]
-    middles = [0.0, *(_more(point.ratio) for point in points)]
+    middles = [_more(point.ratio) for point in points]
+    if min(map(abs, middles)) <= CONTROL_SHOWN * (max(middles) - min(middles)) or len(points) == 1:
+        middles.append(0.0)
     low, high = min(middles), max(middles)
     most = BEYOND * (high - low)
     ends = [_more(end) for point in points for end in (point.low, point.high) if end is not None]
@@ -99,8 +105,11 @@ def _reach(series: Series, first: int) -> Domain:
     return low - room, high + room
 
 
-def _percent_axis(domain: Domain) -> dict[str, Any]:
+def _ratio_axis(series: Series, domain: Domain) -> dict[str, Any]:
+    """In per cent more than the control; of another cell as the factor."""
     label = f"(datum.value > 0 ? '+' : '') + replace(datum.label, '-', '−') + '{SPACE}%'"
+    if series.source == "runs":
+        label = "format(1 + datum.value / 100, '.4~f') + '×'"
     return scaled("y", domain, None, tickCount=5, labelExpr=label)
 
 
@@ -118,10 +127,9 @@ def _marks(series: Series, first: int, picture: Picture, plane: Plane) -> Values
     marks = []
     for number, point in enumerate(series.points[first:], start=first):
         middle = _more(point.ratio)
-        said = (
-            f"{named(point)}, {day(point)}{f', {point.subject[:60]}' if point.subject else ''}: {percent(point.ratio)}"
-        )
-        said += f", 95{SPACE}%: {interval(point)}" if point.low is not None else ""
+        who = ", ".join(filter(None, (named(point), day(point), clip(point.subject, 60))))
+        said = f"{who}: {relative(series, point.ratio)}"
+        said += f", 95{SPACE}%: {interval(series, point)}" if point.low is not None else ""
         marks.append({
             "x": number,
             "y": middle,
@@ -142,7 +150,7 @@ def _levels(series: Series, first: int, picture: Picture) -> alt.Chart:
         if end <= first:
             continue
         level = _level(series, number)
-        about = picture.about([], f"level of {count(end - begin, 'version')}: {percent(level)}")
+        about = picture.about([], f"level of {count(end - begin, 'version')}: {relative(series, level)}")
         values.append({"x": max(begin, first) - 0.5, "to": end - 0.5, "y": _more(level), "about": about})
     ends = {"x": field("x:Q"), "x2": field("to:Q"), "y": field("y:Q")}
     return picture.layer("rule", values, {"color": "var(--ink)", "strokeWidth": 1.75}, **ends)

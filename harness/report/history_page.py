@@ -20,6 +20,7 @@ from harness.report.history_text import (
     heading,
     interval,
     named,
+    relative,
     short,
     shown,
     summary,
@@ -84,7 +85,7 @@ def _table(series: Series, id_: str) -> Table:
     columns = (
         Column("commit", number=False),
         Column("date", number=False),
-        Column("against control", "%"),
+        Column("against control"),
         Column("interval", "95 %", number=False),
         Column("rounds"),
         Column("what", number=False),
@@ -95,6 +96,14 @@ def _table(series: Series, id_: str) -> Table:
     for number, point in reversed(list(enumerate(series.points))):
         change = marks.get(number)
         what = f"{percent(change.factor)} {change.standing}" if change else point.subject
-        texts = (named(point), day(point), percent(point.ratio), interval(point), str(point.rounds), what, point.folder)
+        texts = (
+            named(point),
+            day(point),
+            relative(series, point.ratio),
+            interval(series, point),
+            str(point.rounds),
+            what,
+            point.folder,
+        )
         rows.append(TableRow(texts, "", "base" if change else "ok"))
     return Table(id_, heading(series), columns, rows)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.analyse.change_points import FIRST
 from harness.analyse.history import AROUND, Change, Point, Series
-from harness.analyse.quantity import ABSENT, count
+from harness.analyse.quantity import ABSENT, count, digits
 from harness.report.comparison import percent
 from harness.report.text import clip
 
@@ -40,11 +40,16 @@ def day(point: Point) -> str:
     return point.date[:10] or ABSENT
 
 
-def interval(point: Point) -> str:
+def relative(series: Series, ratio: float) -> str:
+    """A ratio to the control: to the same cell as what there is more, `+3.1 %`; to another cell as it is, `2.12×`."""
+    return percent(ratio) if series.source == "sessions" else f"{digits(ratio)}×"
+
+
+def interval(series: Series, point: Point) -> str:
     """The 95 % interval of a point."""
     if point.low is None or point.high is None:
         return ABSENT
-    return f"{percent(point.low)} to {percent(point.high)}"
+    return f"{relative(series, point.low)} to {relative(series, point.high)}"
 
 
 def named(point: Point) -> str:
@@ -145,7 +150,7 @@ def _parts(series: Series, results: str) -> Iterator[RenderableType]:
         if number >= hidden:
             change = marks.get(number)
             mark = Text(f"◀ {percent(change.factor)} {change.standing}", STYLES[change.standing]) if change else ""
-            figures = (percent(point.ratio), interval(point), str(point.rounds))
+            figures = (relative(series, point.ratio), interval(series, point), str(point.rounds))
             table.add_row(Text(named(point)), day(point), *figures, mark)
     yield Text()
     yield table
