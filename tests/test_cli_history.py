@@ -72,9 +72,11 @@ def test_nothing_found_says_what_there_is(stepped: Path, tmp_path: Path) -> None
 
 def test_runs_count_where_their_baseline_is_said_to_be_the_anchor(tmp_path: Path) -> None:
     write_run(tmp_path, 0, 0.6)
+    (write_run(tmp_path, 1, 0.6) / "run.json").write_text('{"half": ')
     assert isinstance(history(tmp_path, "step_s").exception, HarnessError)
     done = history(tmp_path, "step_s", "--baseline-is-anchor")
     assert "step_s of gpt/nano ddp against single" in done.stdout
+    assert "the run is left out" in done.stderr
     assert "changes of what is timed are looked for from 16 on" in done.stdout
 
 

@@ -11,10 +11,11 @@ import typer
 
 from harness.cli.ab import played
 from harness.cli.terminal import AsJson, Plugins, Results, app, err, out, waiting
-from harness.schema.errors import HarnessError, UnknownName
+from harness.schema.errors import HarnessError, StoreError, UnknownName
 
 if TYPE_CHECKING:
     from harness.analyse.history import Series
+    from harness.run.stored import StoredRun
 
 Pair = tuple[str, str]
 """Commits before and after a change."""
@@ -82,12 +83,10 @@ def _found(metric: str, results: Path, cell: str, anchored: bool) -> tuple[list[
     from harness.analyse.ab_sessions import read_sessions
     from harness.analyse.history_points import histories, metrics_of
     from harness.run.commits import commits
-    from harness.run.stored import find_runs, read_run
 
     warnings: list[str] = []
     sessions = read_sessions(results, warnings.append)
-    runs = [read_run(folder, series=False) for folder in find_runs(results)] if anchored else []
-    warnings += [warning for run in runs for warning in run.warnings]
+    runs = _runs(results, warnings) if anchored else []
     series = histories(metric, sessions, runs, commits(Path.cwd()), warnings.append)
     chosen = [each for each in series if cell.lower() in each.label.lower() or cell == each.cell]
     if chosen:
@@ -102,6 +101,21 @@ def _found(metric: str, results: Path, cell: str, anchored: bool) -> tuple[list[
         f"no history of {metric} in {results}: {len(sessions)} sessions of harness ab{runs_too} were read; "
         + (f"they hold {', '.join(there)}" if there else "`harness ab --a CONTROL --b COMMIT SUITE.toml` makes them")
     )
+
+
+def _runs(results: Path, warnings: list[str]) -> list[StoredRun]:
+    """All runs that can be read, without the values of every step."""
+    from harness.run.stored import find_runs, read_run
+
+    found = []
+    for folder in find_runs(results):
+        try:
+            found.append(read_run(folder, series=False))
+        except StoreError as error:
+            warnings.append(f"{error}; the run is left out")
+            continue
+        warnings += found[-1].warnings
+    return found
 
 
 def _confirmed(
