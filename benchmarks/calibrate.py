@@ -1,6 +1,6 @@
 """Is the gate right? `python -m benchmarks.calibrate` replays recorded A/A rounds and prints each figure with its goal.
 
-    python -m benchmarks.calibrate                    the replayed figures, in a minute
+    python -m benchmarks.calibrate                    the replayed figures, in a minute; those of the history as well
     python -m benchmarks.calibrate --live 20          also `harness ab` for real, 20 tries each: about an hour
     python -m benchmarks.calibrate --record 5         record the A/A rounds anew, 5 sessions of 16 rounds
 
