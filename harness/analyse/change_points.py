@@ -4,10 +4,10 @@ After each value x_t every split k of x_1 … x_t is tested by ranks, and the la
 
     U_k = Σ over i ≤ k < j of sign(x_j − x_i)        D_k = |U_k| ÷ √(k · (t − k) · (t + 1) ÷ 3)
 
-max over k of D_k > h_t is an alarm. h_t is such that without a change an alarm comes at each t with chance 1 ÷ ARL, given
-that none came before: on average once in ARL values. Ranks ask for no distribution: outliers raise no more alarms than
-normal noise, where a fixed threshold on single values does. Equal values count as neither above nor below, which makes
-alarms rarer than promised. After an alarm the model begins anew behind the change.
+max over k of D_k > h_t is an alarm. h_t is such that without a change an alarm comes at each t with chance 1 ÷ ARL,
+given that none came before: on average once in ARL values. Ranks ask for no distribution: outliers raise no more
+alarms than normal noise, where a fixed threshold on single values does. Equal values count as neither above nor
+below, which makes alarms rarer than promised. After an alarm the model begins anew behind the change.
 
 Where the level changed is the split within 3 of the maximum's with the least sum of absolute deviations from the
 medians of both sides. Ranks know no distances: while the new level is short they count to it the values of the old one
