@@ -1,6 +1,6 @@
 """Is the gate right? `python -m benchmarks.calibrate` replays recorded A/A rounds and prints each figure with its goal.
 
-    python -m benchmarks.calibrate                    the replayed figures, in a minute
+    python -m benchmarks.calibrate                    the replayed figures, in a minute; those of the history as well
     python -m benchmarks.calibrate --live 20          also `harness ab` for real, 20 tries each: about an hour
     python -m benchmarks.calibrate --record 5         record the A/A rounds anew, 5 sessions of 16 rounds
 
@@ -29,6 +29,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.calibrate_history import history_figures
+from benchmarks.figure import Figure
 from benchmarks.slowed_repository import made
 from harness.analyse.compare import Judgement, compare
 from harness.analyse.stats import Paired
@@ -41,16 +43,6 @@ CELLS, ROUNDS = 10, 15
 SLOWER = 1.03
 RECORDED_ROUNDS = 16
 WITHIN_S = 120.0
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table."""
-
-    name: str
-    goal: str
-    measured: str
-    met: bool
 
 
 @dataclass(frozen=True)
@@ -228,7 +220,11 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.record:
         record(asked.record, DATA)
-    figures = replayed(tries=asked.tries) + (live(asked.live) if asked.live else [])
+    figures = (
+        replayed(tries=asked.tries)
+        + history_figures(recorded(), asked.tries)
+        + (live(asked.live) if asked.live else [])
+    )
     table = Table(title="Figures of the verdicts", title_justify="left", box=None)
     for title in ("figure", "goal", "measured", "met"):
         table.add_column(title)

@@ -17,8 +17,11 @@ import pytest
 import yaml
 
 import harness
+from harness.analyse.ab_sessions import read_sessions
 from harness.analyse.compare import compare
+from harness.analyse.history_points import histories
 from harness.analyse.sides import read_side
+from harness.run.commits import commits
 from tests.ab_repository import git, made, suite_of
 
 ROOT = Path(harness.__file__).parents[1]
@@ -116,6 +119,21 @@ def test_files_for_ci_and_for_later(on_github: Any) -> None:
     assert {key for key, word in told.items() if word == "regressed"} <= set(again)
     confirmed = {item.round.split()[0] for item in sides[0] if item.cell in about["confirmed"]}
     assert confirmed == {"confirm"}, "the verdict on what was confirmed is of fresh rounds alone"
+
+
+def test_the_session_is_a_point_of_a_history(on_github: Any) -> None:
+    _done, _summary, folder = on_github
+    sessions = read_sessions(folder / "results", pytest.fail)
+    found = histories("step_cpu_s", sessions, [], commits(folder), lambda _warning: None)
+    slowed = next(each for each in found if each.label.startswith("slowed"))
+    (point,) = slowed.points
+    assert (point.commit, point.subject, point.dirty) == (git(folder, "rev-parse", "HEAD"), "a commit", False)
+    assert (slowed.control, point.suite, point.plugins) == (
+        git(folder, "rev-parse", "HEAD~"),
+        "speed.toml",
+        ("model.py",),
+    )
+    assert slowed.cell not in sessions[0].lasting, "the cell's hash without the plug-in's bytes"
 
 
 def test_nothing_is_left(on_github: Any, temporary: Path) -> None:

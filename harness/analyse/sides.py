@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.analyse.frame import cell_label, is_baseline
+from harness.analyse.record_file import read_record_file
 from harness.machine.environment import deciding
 from harness.run.stored import StoredRun, read_run
 from harness.schema.errors import InputError, Problem
@@ -20,13 +21,13 @@ LEFT_OUT = frozenset({Status.UNSUPPORTED})
 
 
 def read_side(path: Path, anchor: bool = False) -> tuple[list[Measured], list[str]]:
-    """The measured rounds of a run folder or file, and what was not whole in it.
+    """The measured rounds of a run folder, its trials.jsonl or a file of such rounds, and what was not whole in it.
 
     anchor: the baseline cell of a run folder is one whose code is the same on both sides. Raises StoreError or
     InputError where nothing can be read.
     """
-    if path.is_dir():
-        run = read_run(path)
+    run = read_run(path) if path.is_dir() else read_record_file(path)
+    if run is not None:
         return of_run(run, anchor), run.warnings
     return read_file(path), []
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 
 from harness.analyse.answer import answers
 from harness.analyse.caveats import caveats
@@ -23,18 +18,16 @@ from harness.analyse.study import Group, Study, study
 from harness.analyse.tiles import Tile, tiles
 from harness.report import tables
 from harness.report.data_line import data_line
+from harness.report.document import rendered
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.fit_table import fit_table
 from harness.report.look import Look, look_of
 from harness.report.section import Section
 from harness.report.sections import sections
-from harness.report.text import clip, finalize, short
+from harness.report.text import clip
 from harness.report.whole_file import write_whole
 from harness.run.stored import StoredRun
 
-POLICY = (
-    "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"
-)
 GLYPHS = {"fp32": "●", "bf16": "◆", "fp16": "▲", "tf32": "▶", "bf16_weights": "■", "fp8": "▼"}
 
 
@@ -79,10 +72,9 @@ def build_page(run: StoredRun | Sequence[StoredRun]) -> str:
     look = look_of(name for each in studies for name in each.trials["strategy"])
     views = [_view(each, look, f"r{number}") for number, each in enumerate(studies)]
     precisions = list(dict.fromkeys(name for each in studies for name in each.trials["precision"]))
-    environment = _templates()
-    style, script = _source(environment, "style.css"), _source(environment, "page.js")
     question = runs[0].info.question if len(runs) == 1 else f"{len(runs)} runs"
-    return environment.get_template("page.html.j2").render(
+    return rendered(
+        "page.html.j2",
         views=views,
         question=question,
         title=clip(question, 90),
@@ -90,9 +82,6 @@ def build_page(run: StoredRun | Sequence[StoredRun]) -> str:
         precisions=[(GLYPHS.get(name, "✚"), name) for name in precisions],
         glossary=tables.glossary(),
         groups_at_most=GROUPS_AT_MOST,
-        style=style,
-        script=script,
-        policy=POLICY.format(style=csp_hash(style), script=csp_hash(script)),
     )
 
 
@@ -102,26 +91,6 @@ def write_page(run: StoredRun | Sequence[StoredRun], path: Path) -> None:
     Raises StoreError where the file cannot be written.
     """
     write_whole(path, build_page(run), "page")
-
-
-def csp_hash(text: str) -> str:
-    """What a Content-Security-Policy names an inline style or script by."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _templates() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("harness.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=finalize
-    )
-    environment.filters |= {"count": count, "clip": clip, "short": short}
-    return environment
-
-
-def _source(environment: Environment, name: str) -> Markup:
-    """A file of the templates as it stands in the page, comments of whole lines and indentation left out."""
-    assert environment.loader is not None
-    lines = (line.strip() for line in environment.loader.get_source(environment, name)[0].splitlines())
-    return Markup("\n".join(line for line in lines if line and not line.startswith(("//", "/*"))))
 
 
 def _view(each: Study, look: Look, prefix: str) -> RunView:

@@ -29,19 +29,22 @@ class StoredRun:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_run(folder: Path) -> StoredRun:
+def read_run(folder: Path, series: bool = True) -> StoredRun:
     """Read a run folder. Damaged lines are left out and named in `warnings`; of equal trial ids the last wins.
+
+    series: also the values of every step, which most of the time goes to.
 
     Raises StoreError where the folder or its run.json is missing or cannot be understood.
     """
     warnings: list[str] = []
     try:
         info = _run_info(folder)
-        records = _records(folder / TRIALS_FILE, warnings.append)
-        references = _records(folder / REFERENCES_FILE, warnings.append)
+        records = read_records(folder / TRIALS_FILE, warnings.append)
+        references = read_records(folder / REFERENCES_FILE, warnings.append)
     except OSError as error:
         raise StoreError(f"run folder {folder}: {error.filename or folder}: {error.strerror or error}") from error
-    return StoredRun(folder, info, records, references, read_series(folder, warnings.append), warnings)
+    steps = read_series(folder, warnings.append) if series else {}
+    return StoredRun(folder, info, records, references, steps, warnings)
 
 
 def _run_info(folder: Path) -> RunInfo:
@@ -63,7 +66,8 @@ def _run_info(folder: Path) -> RunInfo:
     return info
 
 
-def _records(path: Path, warn: Warn) -> list[Record]:
+def read_records(path: Path, warn: Warn) -> list[Record]:
+    """The records of a file, in the order of their first line; what is damaged is warned of and left out."""
     found: dict[str, Record] = {}
     for number, line in json_lines(path, warn):
         try:
@@ -91,7 +95,7 @@ def find_runs(results: Path) -> list[Path]:
 def find_record(results: Path, trial_id: str) -> tuple[Path, Record] | None:
     """The newest stored record of a trial and its run folder, or None."""
     for folder in reversed(find_runs(results)):
-        for record in reversed(_records(folder / TRIALS_FILE, lambda _message: None)):
+        for record in reversed(read_records(folder / TRIALS_FILE, lambda _message: None)):
             if record.trial.id == trial_id:
                 return folder, record
     return None
@@ -126,7 +130,7 @@ def stored_searches(results: Path, machine_key: str) -> dict[str, Search]:
     """By cell, the newest search on this machine that found a micro-batch: a resumed run goes on with it."""
     found = {}
     for folder in find_runs(results):
-        for record in _records(folder / TRIALS_FILE, lambda _message: None):
+        for record in read_records(folder / TRIALS_FILE, lambda _message: None):
             if record.environment == machine_key and record.trial.searched and record.search:
                 found[record.trial.cell] = Search(tuple(record.search), record.trial.micro_batch)
     return found
@@ -136,7 +140,7 @@ def past_seconds(results: Path, machine_key: str) -> dict[str, float]:
     """By cell, wall seconds of its newest executed trial on this machine: what an estimate goes by."""
     found = {}
     for folder in find_runs(results):
-        for record in _records(folder / TRIALS_FILE, lambda _message: None):
+        for record in read_records(folder / TRIALS_FILE, lambda _message: None):
             if record.environment == machine_key and "trial_s" in record.metrics:
                 found[record.trial.cell] = record.metrics["trial_s"]
     return found

@@ -112,6 +112,13 @@ class Trial(Model):
         return self.model_copy(update={"kind": "measure"}).cell
 
     @property
+    def lasting_cell(self) -> str:
+        """Content hash of the cell without the bytes of its plug-ins, which change with the code: what stays the same
+        over commits.
+        """
+        return self.model_copy(update={"plugins": ()}).cell
+
+    @property
     def data_ranks(self) -> int:
         """Shares that each step's data are divided into."""
         return self.processes // self.model_ranks

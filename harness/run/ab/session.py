@@ -166,6 +166,8 @@ def opened(
         )
         session.note(
             suite=str(asked.suite_file), command=asked.command, harness_version=__version__, seed=seed,
+            plugins=[str(path) for path in asked.plugins],
+            lasting_cells={trial.cell: trial.lasting_cell for trial in trials},
             machine_key=ready.inventory.machine_key, environment=ready.inventory.environment, started_at=_now(),
             **{side: _said(version, servers[side]) for side, version in sides.items()},
         )  # fmt: skip
@@ -192,6 +194,7 @@ def _said(version: Version, server: Server) -> dict[str, Any]:
         "spec": version.spec,
         "kind": version.kind,
         "commit": version.commit,
+        "dirty": version.dirty,
         "executable": version.python,
         **server.greeting,
     }

@@ -28,7 +28,9 @@ LAST_WORDS = 600
 
 @dataclass(frozen=True)
 class Version:
-    """One side, ready to be run. root: its files, None for an executable; path: PYTHONPATH of its processes."""
+    """One side, ready to be run. root: its files, None for an executable; path: PYTHONPATH of its processes; dirty:
+    the files differ from those of the commit.
+    """
 
     spec: str
     kind: Literal["git ref", "folder", "python"]
@@ -36,6 +38,7 @@ class Version:
     path: str
     root: Path | None = None
     commit: str | None = None
+    dirty: bool = False
 
     def plugin(self, given: Path) -> Plugin:
         """A plug-in as this version has it: its own file where there is one of that path, else the one given.
@@ -65,7 +68,8 @@ def made_ready(spec: str, option: str) -> Iterator[Version]:
     path = Path(spec).expanduser()
     if path.is_dir():
         root = path.resolve()
-        yield Version(spec, "folder", sys.executable, _joined(root), root, _commit(root, "HEAD"))
+        commit = _commit(root, "HEAD")
+        yield Version(spec, "folder", sys.executable, _joined(root), root, commit, commit is not None and _dirty(root))
     elif path.is_file() and os.access(path, os.X_OK):
         yield Version(spec, "python", str(path.absolute()), _path_for(path.absolute()))
     elif commit := _commit(Path.cwd(), spec):
@@ -155,6 +159,10 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _commit(folder: Path, ref: str) -> str | None:
     done = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _dirty(folder: Path) -> bool:
+    return bool(_git(folder, "status", "--porcelain", "--untracked-files=no").stdout.strip())
 
 
 def _top(folder: Path) -> Path | None:

@@ -1,0 +1,15 @@
+"""A figure that is held against its goal: one line of the table that a calibration prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    name: str
+    goal: str
+    measured: str
+    met: bool
