@@ -1,4 +1,4 @@
-"""One training step of every registered strategy, on two ranks where it needs them: a benchmark of pytest-benchmark each.
+"""One training step of every registered strategy, on two ranks where it needs them, for pytest-benchmark.
 
 The step is the harness's own and runs in worker processes; each round is of fresh ones.
 """
@@ -38,8 +38,12 @@ def planned(workload: str, strategy: str, **fixed: Any) -> Trial:
         "question": "Figures of the harness",
         "fixed": {**common, "micro_batch": whole // devices, **fixed},
         "include": [{"strategy": strategy}],
-        "budget": {"repeats": 1, "oversubscribe": True},
+        "budget": {"repeats": 1},
     }
+    if devices > len(machine().cores):
+        pytest.skip(
+            f"{strategy} needs {devices} devices, here are {len(machine().cores)} cores: they would wait in turn"
+        )
     plan = make_plan(Suite.model_validate(suite), machine())
     if not plan.trials:
         pytest.skip(plan.unsupported[0][1])

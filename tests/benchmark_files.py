@@ -21,7 +21,8 @@ def a_benchmark(
     wall, cpu, anchor = (np.exp(draw.normal(0, 0.01, rounds)) * moment for _ in range(3))
     told: dict[str, Any] = {"fresh": fresh, "cpu_s": [float(v) for v in cpu * STEP_S * slower]}
     if anchored:
-        told |= dict.fromkeys(("anchor_s", "anchor_cpu_s"), [float(v) for v in anchor * ANCHOR_S])
+        beside = [float(v) for v in anchor * ANCHOR_S]
+        told |= {"anchor_s": beside, "anchor_cpu_s": beside}
     if not fresh:
         told = {key: values[:1] if isinstance(values, list) else values for key, values in told.items()}
     stats = statistics_of([float(v) for v in wall * STEP_S * slower])

@@ -1,4 +1,4 @@
-"""Files of pytest-benchmark as sides: rounds, anchors, machines; and what is no such file gets a message, no verdict."""
+"""Files of pytest-benchmark as sides: rounds, anchors, machines; what is no such file gets a message."""
 
 from __future__ import annotations
 
@@ -110,16 +110,14 @@ def test_other_machines_are_not_compared() -> None:
         assert {each.verdict for each in judged(one, other)} == {"not comparable"}
     warmer = a_file(key=None)
     warmer["machine_info"]["cpu"]["hz_actual_friendly"] = "3.0 GHz"
-    assert {each.verdict for each in judged(foreign, warmer)} == {"same", "undecided"} or {
-        each.verdict for each in judged(foreign, warmer)
-    } == {"same"}
+    assert {each.verdict for each in judged(foreign, warmer)} == {"same"}
     newer = a_file(key=None)
     newer["machine_info"]["cpu"]["brand_raw"] = "Y"
     assert "cpu brand_raw X against Y" in judged(foreign, newer)[0].reason
 
 
 def test_a_folder_is_of_one_machine() -> None:
-    with pytest.raises(InputError, match="expected the machine of a.json"):
+    with pytest.raises(InputError, match=r"expected the machine of a\.json"):
         rounds_of({"a.json": a_file(key="m"), "b.json": a_file(key="n")}, "together")
 
 

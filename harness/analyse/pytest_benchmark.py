@@ -144,9 +144,7 @@ def _of_one_machine(machines: Mapping[str, _Machine]) -> None:
         raise InputError([Problem(other, "machine_info", second, f"the machine of {one} ({first})")])
 
 
-def _of_file(
-    where: str, file: _File, machine: _Machine, prefix: str, session: str
-) -> tuple[list[Measured], list[str]]:
+def _of_file(where: str, file: _File, machine: _Machine, prefix: str, session: str) -> tuple[list[Measured], list[str]]:
     """Rounds of all benchmarks of a file, and the names of those whose rounds are of one process."""
     found: list[Measured] = []
     one_process: list[str] = []
@@ -180,10 +178,12 @@ def _told(where: str, benchmark: _Benchmark) -> BenchmarkRounds:
     try:
         told = BenchmarkRounds.model_validate(benchmark.extra_info.get(KEY, {}))
     except ValidationError as error:
-        raise InputError(_problem(f"{where}: {benchmark.fullname}: extra_info.{KEY}", d) for d in error.errors()) from error
+        raise InputError(
+            _problem(f"{where}: {benchmark.fullname}: extra_info.{KEY}", d) for d in error.errors()
+        ) from error
     rounds = len(benchmark.stats.data or ())
     for key in ("cpu_s", "anchor_s", "anchor_cpu_s", "names"):
-        if (values := getattr(told, key)) and len(values) != rounds:
+        if told.fresh and (values := getattr(told, key)) and len(values) != rounds:
             key = f"{benchmark.fullname}: extra_info.{KEY}.{key}"
             raise InputError([Problem(where, key, f"{len(values)} values", f"{rounds}, one per round")])
     return told
@@ -200,16 +200,14 @@ def _flagged(where: str, file: _File) -> dict[str, float | None]:
 
 def _rounds(benchmark: _Benchmark, told: BenchmarkRounds, flagged: dict[str, float | None]) -> Iterator[_Round]:
     data: Sequence[float | None] = benchmark.stats.data or ()
+    columns: list[Sequence[float | None]] = [data, told.cpu_s, told.anchor_s, told.anchor_cpu_s]
+    names: Sequence[str] = told.names or [str(number) for number in range(1, len(data) + 1)]
     if not told.fresh:
-        data, cpu = [_one(data)], [_one(told.cpu_s)] if told.cpu_s else []
-        anchors = [[_one(values)] if values else [] for values in (told.anchor_s, told.anchor_cpu_s)]
-        names: Sequence[str] = ("1",)
-    else:
-        cpu, anchors = list(told.cpu_s), [list(told.anchor_s), list(told.anchor_cpu_s)]
-        names = told.names or [str(number) for number in range(1, len(data) + 1)]
+        columns, names = [[_one(values)] if values else [] for values in columns], ("1",)
+    wall, cpu, anchor, anchor_cpu = columns
     for number, name in enumerate(names):
-        beside = _metrics(*anchors, number) if any(anchors) else flagged
-        yield _Round(name, _metrics(data, cpu, number), beside)
+        beside = _metrics(anchor, anchor_cpu, number) if anchor or anchor_cpu else flagged
+        yield _Round(name, _metrics(wall, cpu, number), beside)
 
 
 def _metrics(wall: Sequence[float | None], cpu: Sequence[float | None], number: int) -> dict[str, float | None]:

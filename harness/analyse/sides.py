@@ -46,7 +46,7 @@ def read_side(path: Path, anchor: bool = False) -> tuple[list[Measured], list[st
 
 
 def saved_benchmarks(folder: Path) -> list[Path]:
-    """All JSON files of a folder and of those in it (pytest-benchmark has one per interpreter); [] where none is of it."""
+    """All JSON files of a folder and of those in it (one per interpreter); [] where none is of pytest-benchmark."""
     files = sorted([*folder.glob("*.json"), *folder.glob("*/*.json")])
     return files if any(pytest_benchmark.is_file_of(_whole(_text(file))) for file in files) else []
 

@@ -1,4 +1,4 @@
-"""The anchor: a fixed piece of arithmetic, timed beside what is measured, so that two sessions have something in common.
+"""The anchor: a fixed piece of arithmetic, timed beside what is measured, that two sessions have in common.
 
 Its code must never change: figures of before and after would be held against different things.
 """
@@ -14,14 +14,14 @@ import numpy as np
 
 NUMBERS = 8192
 """64 KiB: it stays in a core's own cache."""
-PASSES = 12
-TURNS_OF_PYTHON = 6000
+PASSES = 60
+TURNS_OF_PYTHON = 30_000
 LAPS = 9
 """Of which the median is taken: one alone may be interrupted."""
 
 
 def arithmetic() -> float:
-    """About 2 ms on one core: elementary functions over an array, and a loop of the interpreter. No BLAS, no threads."""
+    """About 2 ms on one core: elementary functions over an array, a loop of the interpreter. No BLAS, no threads."""
     values = np.linspace(0.5, 1.5, NUMBERS)
     for _ in range(PASSES):
         values = np.sqrt(np.exp(values) * 0.3 + 0.5)

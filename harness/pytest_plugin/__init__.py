@@ -50,7 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.harness_rounds < 1:
         raise pytest.UsageError(f"--harness-rounds: found {config.option.harness_rounds}, expected 1 or more")
     if not config.pluginmanager.has_plugin("benchmark"):
-        raise pytest.UsageError("--harness-benchmarks: expected the plug-in that it adds to: pip install pytest-benchmark")
+        raise pytest.UsageError(
+            "--harness-benchmarks: expected the plug-in that it adds to: pip install pytest-benchmark"
+        )
     from harness.pytest_plugin.session import Benchmarks
 
     config.pluginmanager.register(Benchmarks(config), NAME)
@@ -65,5 +67,7 @@ def fresh_rounds(request: pytest.FixtureRequest, benchmark: Any) -> Callable[...
     """
     active = request.config.pluginmanager.get_plugin(NAME)
     if active is None:
-        pytest.fail("fresh_rounds: expected pytest with --harness-benchmarks, or harness_benchmarks = true", pytrace=False)
+        pytest.fail(
+            "fresh_rounds: expected pytest with --harness-benchmarks, or harness_benchmarks = true", pytrace=False
+        )
     return active.fresh_rounds(benchmark)  # type: ignore[no-any-return]

@@ -120,6 +120,7 @@ class Benchmarks:
         if exitstatus == pytest.ExitCode.OK and code:
             session.exitstatus = int(code)
 
+    @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell the verdicts."""
         if self.comparison is None:

@@ -1,4 +1,4 @@
-"""Runs in the formats of other programs: a registry of formats, each a function from a stored run to the file's text."""
+"""Runs in the formats of other programs: a registry, each format a function from a stored run to a text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def csv(run: StoredRun) -> str:
         values = [getattr(record.trial, attribute) for record in frame["record"]]
         frame.insert(position, column, [getattr(value, "label", value) for value in values])
     metrics = sorted({name for record in frame["record"] for name in record.metrics})
-    text: str = frame[[*IDENTITY[:2], *placed, *IDENTITY[2:], *ENDING, *metrics]].to_csv(index=False, lineterminator="\n")
+    text: str = frame[[*IDENTITY[:2], *placed, *IDENTITY[2:], *ENDING, *metrics]].to_csv(
+        index=False, lineterminator="\n"
+    )
     return text
 
 
@@ -55,7 +57,9 @@ def _entries(run: StoredRun, better: str) -> str:
         cells.setdefault(item.cell, []).append(item)
     entries = [entry for items in cells.values() for entry in _of_cell(items, better)]
     if not entries:
-        raise HarnessError(f"run folder {run.folder}: no trial ended well that has a metric whose better way is {better}")
+        raise HarnessError(
+            f"run folder {run.folder}: no trial ended well that has a metric whose better way is {better}"
+        )
     return json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -13,7 +13,10 @@ KEY = "harness"
 
 
 class BenchmarkRounds(BaseModel):
-    """The rounds of one benchmark beside their wall seconds (`stats.data`); lists have a value per round, or none."""
+    """The rounds of one benchmark beside their wall seconds (`stats.data`).
+
+    Lists have a value per round, or none; one is enough where all rounds are of one process.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
