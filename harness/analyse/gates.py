@@ -35,7 +35,7 @@ class Gate:
 WALL_ON_CPU = 0.10
 """Wall time on CPU is what the machine's other work leaves: identical code differs by 5 to 8 % even interleaved."""
 ROUND = 0.05
-"""Rounds of pytest-benchmark are of another session than the other side's: an anchor takes most of that away, not all."""
+"""Rounds of pytest-benchmark are of another session than the other side's: an anchor takes most of it away, not all."""
 COUNTED = ("peak_allocated_bytes", "communicated_bytes", "model_flops")
 IDENTITY = ("parameters",)
 
