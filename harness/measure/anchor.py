@@ -1,8 +1,9 @@
 """The anchor: a fixed piece of arithmetic, timed beside what is measured, that two sessions have in common.
 
-There are two: `small_step` for processes that train, `arithmetic` where torch may not be. What a crowded machine does to
-CPU time depends on the work, so an anchor must be like it: over 28 rounds at loads of 9 to 14 on 2 cores the CPU seconds
-of a step of gpt/nano ÷ those of `arithmetic` differed by 9 %, ÷ those of `small_step` by 3 % (resnet/nano: 12 and 7 %).
+There are two: `small_step` for processes that train, `arithmetic` where torch may not be. What a crowded machine does
+to CPU time depends on the work, so an anchor must be like it: over 28 rounds at loads of 9 to 14 on 2 cores the CPU
+seconds of a step of gpt/nano ÷ those of `arithmetic` differed by 9 %, ÷ those of `small_step` by 3 % (resnet/nano: 12
+and 7 %).
 
 Their code must never change: figures of before and after would be held against different things.
 """
