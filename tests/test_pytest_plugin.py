@@ -100,7 +100,7 @@ def test_runs_are_saved_by_machine_and_compared_by_name(
     assert slower.ret == 1
     slower.assert_outcomes(passed=2)
     slower.stdout.fnmatch_lines(
-        ["*Regressed: test_benchmarks.py::test_elsewhere round_s*", "gate: something is worse*"]
+        ["*Regressed: test_benchmarks.py::test_elsewhere round_cpu_s*", "gate: something is worse*"]
     )
 
 
