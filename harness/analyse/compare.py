@@ -179,6 +179,9 @@ def _timed(cell: str, gate: Gate, sides: tuple[Rounds, Rounds], anchors: tuple[R
         return Judgement(cell, gate.metric, "undecided", text, rounds=rounds)
     if _session(sides[0]) == _session(sides[1]):
         return _Timed(cell, gate, rounds, logs=[math.log(b[name] / a[name]) for name in a])
+    if not gate.across:
+        text = "two sessions: wall time on CPU is what other work left of it, and no anchor takes that away"
+        return Judgement(cell, gate.metric, "undecided", text, rounds=rounds)
     logs = [_against(anchor, side, gate.metric) for anchor, side in zip(anchors, (a, b), strict=True)]
     if not all(len(each) >= ROUNDS_AT_LEAST for each in logs):
         text = "two sessions without a cell whose code is the same in both: stored times of identical code differ"
