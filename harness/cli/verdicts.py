@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Side = Annotated[
     Path,
-    typer.Argument(help="a run folder, its trials.jsonl, a baseline or other file of measured rounds (JSON lines)"),
+    typer.Argument(help="run folder, its trials.jsonl, baseline, other measured rounds, or pytest-benchmark's file"),
 ]
 Null = Annotated[Path | None, typer.Option(help="A once more, of the same session: what identical code shows")]
 Anchored = Annotated[
@@ -41,8 +41,10 @@ def compare(a: Side, b: Side, null: Null = None, anchored: Anchored = False, as_
 
 @app.command("gate")
 def gate_(
-    baseline: Annotated[Path, typer.Option(help="A: run folder, stored baseline or file of measured rounds")],
-    candidate: Annotated[Path, typer.Option(help="B: run folder or file of measured rounds")],
+    baseline: Annotated[
+        Path, typer.Option(help="A: run folder, stored baseline, measured rounds or pytest-benchmark's")
+    ],
+    candidate: Annotated[Path, typer.Option(help="B: run folder, measured rounds or pytest-benchmark's file")],
     null: Null = None,
     anchored: Anchored = False,
     strict: Annotated[bool, typer.Option("--strict", help="what is undecided fails as well, with exit code 4")] = False,
