@@ -1,0 +1,136 @@
+"""`harness profile`: traces a suite's cells and nothing else, and TensorBoard with torch-tb-profiler shows them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from harness.run.stored import read_run
+from harness.run.tensorboard_server import missing
+from harness.run.trace_files import trace_files
+from tests.conftest import PLUGINS
+from tests.test_end_to_end import Marked, gone, marked, suite_file
+from tests.test_page_browser import CHROMIUM, QUIET
+
+__all__ = ["marked"]
+
+pytestmark = pytest.mark.processes
+shows = pytest.mark.skipif(bool(missing()), reason=f"{missing()} missing: pip install 'dynamometer[trace]'")
+browses = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "harness.cli", "profile", *arguments]
+
+
+def profiled(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=120, env={**os.environ, "CI": "1", **environment}
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a suite of two cells, traced by the command."""
+    folder = tmp_path_factory.mktemp("profile")
+    more = ("--plugin", str(PLUGINS / "tiny.py"), "--results", str(folder / "results"), "--no-serve")
+    done = profiled(str(suite_file(folder)), *more)
+    assert done.returncode == 0, done.stderr
+    assert "2 cells to trace" in done.stderr
+    return Path(done.stdout.splitlines()[-1])
+
+
+def test_cells_are_traced_and_nothing_else_is_run(run: Path) -> None:
+    stored = read_run(run)
+    assert [record.trial.kind for record in stored.records] == ["trace", "trace"]
+    assert stored.references == []
+    assert len(trace_files(stored)) == 3, "one rank and two"
+    again = profiled(str(run), "--no-serve", "--json")
+    rows = json.loads(again.stdout.rpartition("]")[0] + "]")
+    assert [(row["cell"].split()[0], row["status"]) for row in rows] == [("single", "OK"), ("ddp", "OK")]
+    assert all((run / row["trace"]).is_dir() for row in rows)
+    assert rows[0]["most time"]
+
+
+def test_what_cannot_be_opened_is_said_in_a_line(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    nothing = profiled(str(tmp_path / "empty"), "--no-serve")
+    assert (nothing.returncode, "has no run.json" in nothing.stderr) == (2, True)
+    (tmp_path / "lost").mkdir()
+    for name in ("run.json", "trials.jsonl"):
+        (tmp_path / "lost" / name).write_bytes((run / name).read_bytes())
+    lost = profiled(str(tmp_path / "lost"), "--no-serve")
+    assert (lost.returncode, "nothing was traced" in lost.stderr) == (2, True)
+    (tmp_path / "lost" / "trials.jsonl").write_text("")
+    none = profiled(str(tmp_path / "lost"), "--no-serve")
+    assert (none.returncode, "expected a run of a suite with [budget] trace = true" in none.stderr) == (2, True)
+    assert "Traceback" not in nothing.stderr + lost.stderr + none.stderr
+
+
+# Shown
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    """A temporary folder for a command and all that it starts; nothing may be left in it."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    yield folder
+    assert [path.name for path in folder.iterdir()] == []
+
+
+@pytest.mark.browser
+@shows
+@browses
+def test_the_plugin_lists_the_cells_and_shows_an_overview(run: Path, marked: Marked, scratch: Path) -> None:
+    """In a real browser that reaches 127.0.0.1 alone; then Ctrl-C ends everything and leaves nothing."""
+    started = subprocess.Popen(
+        command(str(run), "--port", "0"), stdout=subprocess.PIPE, text=True, env={**marked, "TMPDIR": str(scratch)}
+    )
+    try:
+        assert started.stdout is not None
+        shown = looked_at(address(started.stdout))
+    finally:
+        started.send_signal(signal.SIGINT)
+        started.wait(60)
+    assert started.returncode == 0
+    assert gone(marked["HARNESS_TEST_MARK"])
+    cells = sorted(folder.name for folder in (run / "traces").iterdir())
+    assert shown["runs"] == cells
+    assert "Step Time Breakdown" in shown["text"]
+    assert "Average Step Time" in shown["text"] or "Execution Summary" in shown["text"]
+
+
+def address(output: IO[str]) -> str:
+    """The URL that the command prints."""
+    for line in output:
+        if found := re.search(r"http://127\.0\.0\.1:\d+/\S*", line):
+            return found[0]
+    raise AssertionError("no address was printed")
+
+
+def looked_at(url: str) -> dict[str, Any]:
+    """What the plugin's page lists and says."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.route(lambda asked: not asked.startswith(("http://127.0.0.1:", "data:", "blob:")), lambda r: r.abort())
+        page.goto(url)
+        frame = page.frame_locator("iframe")
+        frame.get_by_text("Runs").wait_for(timeout=60_000)
+        frame.get_by_text("Step Time Breakdown").wait_for(timeout=60_000)
+        shown = {"runs": [], "text": frame.locator("body").inner_text()}
+        browser.close()
+    return shown
