@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import signal
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -112,6 +113,9 @@ def test_what_was_started_and_its_children_are_ended(stand_in: Any, tmp_path: Pa
         group = board.process.pid
         assert _alive(group)
     assert board.process.returncode == -signal.SIGTERM
+    until = time.monotonic() + 20  # what is killed is gone a moment later
+    while _alive(group) and time.monotonic() < until:
+        time.sleep(0.02)
     assert not _alive(group), "the child that it started as well"
 
 

@@ -96,7 +96,7 @@ def _names(records: Iterable[Record]) -> list[str]:
 
 
 def _slug(label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.=]+", "-", label.replace(" ", "_"))[:120].strip("-.") or "trial"
+    return re.sub(r"[^A-Za-z0-9_.=]+", "-", label.replace(" ", "_"))[:120].strip("-._") or "trial"
 
 
 def _steps(series: StepSeries | None, started: float) -> list[Scalar]:

@@ -67,7 +67,7 @@ def _metric_tags(trial: Told) -> list[str]:
 
 
 def _write_trial(folder: Path, trial: Told) -> None:
-    from tensorboard.plugins.hparams import api_pb2, summary, summary_v2
+    from tensorboard.plugins.hparams import summary_v2
 
     writer = _writer(folder)
     asked: dict[str, Any] = dict(trial.asked)
@@ -76,9 +76,20 @@ def _write_trial(folder: Path, trial: Told) -> None:
         _add(writer, _scalar(each.tag, each.value), each.at, each.step)
     for name, value in trial.figures.items():
         _add(writer, _scalar(f"trial/{name}", value), trial.ended)
-    status = api_pb2.STATUS_SUCCESS if trial.record.status is Status.OK else api_pb2.STATUS_FAILURE
-    _add(writer, summary.session_end_pb(status, trial.ended), trial.ended)
+    _add(writer, _session_end(trial), trial.ended)
     writer.close()
+
+
+def _session_end(trial: Told) -> Any:
+    """How the trial ended, for the HPARAMS tab. tensorboard's own function for this needs TensorFlow."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+
+    status = api_pb2.STATUS_SUCCESS if trial.record.status is Status.OK else api_pb2.STATUS_FAILURE
+    ended = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=trial.ended)
+    kept = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=ended))
+    value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=kept, tensor=metadata.NULL_TENSOR)
+    return Summary(value=[value])
 
 
 def _writer(folder: Path) -> EventFileWriter:

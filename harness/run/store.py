@@ -115,7 +115,7 @@ def traces_name(trial: Trial) -> str:
     `gpt-nano_ddp_bf16-1a2b3c4d5e6f`
     """
     cell = trial.model_copy(update={"kind": "measure"}).label
-    return f"{re.sub(r'[^A-Za-z0-9_.=]+', '-', cell.replace(' ', '_'))[:120].strip('-.')}-{trial.id}"
+    return f"{re.sub(r'[^A-Za-z0-9_.=]+', '-', cell.replace(' ', '_'))[:120].strip('-._')}-{trial.id}"
 
 
 def append_line(path: Path, line: str) -> None:
