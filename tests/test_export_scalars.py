@@ -154,7 +154,7 @@ def test_mlflow_reads_the_store(tmp_path: Path) -> None:
 
     crashed = {"trial": a_trial(repeat=1), "status": Status.CRASHED, "reason": "x"}
     export_mlflow(a_run(tmp_path / "run", {}, crashed), tmp_path / "out")
-    client = MlflowClient(tracking_uri=(tmp_path / "out").as_uri())
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
     (experiment,) = [each for each in client.search_experiments() if each.name == "q"]
     runs = {each.info.run_name: each for each in client.search_runs([experiment.experiment_id])}
     run = runs["gpt-nano_ddp_fp32/round1-seed0"]

@@ -136,10 +136,20 @@ def test_what_does_not_start_is_told_by_its_last_words(stand_in: Any, tmp_path: 
     with pytest.raises(HarnessError, match="TensorBoard did not start: ERROR: no such thing"):
         with server.serving(tmp_path, 0):
             pass
+    stand_in("print('OSError: planted\\nFailed to load plugin X\\nat http://127.0.0.1:6007/'); input()")
+    with pytest.raises(HarnessError, match="could not load torch-tb-profiler: OSError: planted"):
+        with server.serving(tmp_path, 0):
+            pass
     stand_in("print('could not bind to port 6006, it was already in use'); raise SystemExit(1)")
     with pytest.raises(InputError, match="--port: found 6006, expected a port that is free here"):
         with server.serving(tmp_path, 6006):
             pass
+
+
+def test_sockets_of_the_plugin_have_room_whatever_the_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, expected in (("/tmp", None), ("/scratch/" + "x" * 60, "/tmp")):
+        monkeypatch.setattr(server.tempfile, "gettempdir", lambda folder=folder: folder)
+        assert server._short() == expected
 
 
 def test_what_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def _judge_metric(
     found: list[Judgement], timed: list[_Timed],
 ) -> None:  # fmt: skip
     have = [[gate.metric in item.metrics for item in side.values()] for side in sides]
-    if not any(map(any, have)):
+    if not any(map(any, have)) or (gate.kind == "timed" and _is_anchor(cell, anchors, sides)):
         return
     if gate.kind != "timed" and all(map(any, have)):  # counted in a first round only: it is the same in each
         sides = _having(sides[0], gate.metric), _having(sides[1], gate.metric)
@@ -141,6 +141,11 @@ def _judge_metric(
         timed.append(waiting)
     else:
         found.append(waiting)
+
+
+def _is_anchor(cell: str, anchors: tuple[Rounds, Rounds], sides: tuple[Rounds, Rounds]) -> bool:
+    """Whether it is what other cells of two sessions are held against: its own time is no news."""
+    return _session(sides[0]) != _session(sides[1]) and any(item.cell == cell for item in [*anchors[0].values()][:1])
 
 
 def _having(side: Rounds, metric: str) -> Rounds:
@@ -175,7 +180,7 @@ def _timed(cell: str, gate: Gate, sides: tuple[Rounds, Rounds], anchors: tuple[R
     if _session(sides[0]) == _session(sides[1]):
         return _Timed(cell, gate, rounds, logs=[math.log(b[name] / a[name]) for name in a])
     logs = [_against(anchor, side, gate.metric) for anchor, side in zip(anchors, (a, b), strict=True)]
-    if cell in {item.cell for item in anchors[0].values()} or not all(len(each) >= ROUNDS_AT_LEAST for each in logs):
+    if not all(len(each) >= ROUNDS_AT_LEAST for each in logs):
         text = "two sessions without a cell whose code is the same in both: stored times of identical code differ"
         return Judgement(cell, gate.metric, "undecided", text, rounds=rounds)
     return _Timed(cell, gate, rounds, unpaired=Unpaired.of(*logs))

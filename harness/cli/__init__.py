@@ -6,6 +6,6 @@ from harness.cli.terminal import app, main
 from harness.cli import runs
 
 # isort: split
-from harness.cli import ab, look, profile, verdicts
+from harness.cli import ab, exports, look, profile, verdicts
 
-__all__ = ["ab", "app", "look", "main", "profile", "runs", "verdicts"]
+__all__ = ["ab", "app", "exports", "look", "main", "profile", "runs", "verdicts"]

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from harness.run.trace_files import TraceFile
 
 COMMAND = "harness profile"
+CHARTS = (
+    "torch-tb-profiler needs some seconds per trace, and Google Charts, which the browser loads from gstatic.com; "
+    "without a network open the files in chrome://tracing"
+)
 Profiled = Annotated[Path, typer.Argument(metavar="SUITE.toml|RUN", help="a suite to trace, or a run folder with traces")]
 Serve = Annotated[bool, typer.Option("--serve/--no-serve", help="open them in TensorBoard; Ctrl-C ends it")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="port on 127.0.0.1; 0 takes any that is free")]
@@ -60,7 +64,8 @@ def profile(
     for warning in stored.warnings:
         err.print(f"warning: {warning}", markup=False)
     files = trace_files(stored)
-    print_rows(traced(stored), as_json)
+    rows = traced(stored)
+    print_rows(rows if as_json else [{key: row[key] for key in row if key != "trace"} for row in rows], as_json)
     out.print(str(folder), markup=False)
     if not files:
         _nothing(stored)
@@ -110,6 +115,7 @@ def _served(files: list[TraceFile], port: int) -> None:
                 server = serving(Path(folder), port)
             with server as board:
                 out.print(f"TensorBoard: {board.url}#pytorch_profiler (Ctrl-C ends it)", markup=False)
+                err.print(CHARTS, style="dim")
                 code = board.wait()
     except KeyboardInterrupt:
         err.print("TensorBoard is ended; the traces stay in the run folder", markup=False)

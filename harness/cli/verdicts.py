@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.analyse.compare import Judgement
     from harness.analyse.gate import Gate
 
-Side = Annotated[Path, typer.Argument(help="a run folder, or a file of measured rounds (JSON lines)")]
+Side = Annotated[Path, typer.Argument(help="a run folder, a file of measured rounds, or of pytest-benchmark")]
 Null = Annotated[Path | None, typer.Option(help="A once more, of the same session: what identical code shows")]
 Anchored = Annotated[
     bool, typer.Option("--baseline-is-anchor", help="the suite's baseline cell is the same code on both sides")
@@ -38,8 +38,8 @@ def compare(a: Side, b: Side, null: Null = None, anchored: Anchored = False, as_
 
 @app.command("gate")
 def gate_(
-    baseline: Annotated[Path, typer.Option(help="A: run folder or file of measured rounds")],
-    candidate: Annotated[Path, typer.Option(help="B: run folder or file of measured rounds")],
+    baseline: Annotated[Path, typer.Option(help="A: run folder, file of measured rounds or of pytest-benchmark")],
+    candidate: Annotated[Path, typer.Option(help="B: run folder, file of measured rounds or of pytest-benchmark")],
     null: Null = None,
     anchored: Anchored = False,
     strict: Annotated[bool, typer.Option("--strict", help="what is undecided fails as well, with exit code 4")] = False,

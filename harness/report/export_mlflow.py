@@ -1,6 +1,7 @@
 """A run as an MLflow experiment in a folder: a run per trial with its parameters, metrics by step and tags.
 
-Nothing is sent anywhere: MLflow's telemetry is switched off before it is imported, and the store is a folder.
+Nothing is sent anywhere: MLflow's telemetry is switched off before it is imported, and the store is a file of SQLite
+(since 3.7 MLflow refuses stores of plain files unless told otherwise).
 Source: https://mlflow.org/docs/latest/ml/tracking/
 """
 
@@ -25,17 +26,19 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'dynamometer[mlflow]'"
 PER_BATCH = 1000
 """Metrics that MLflow takes at once."""
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
+DATABASE = "mlflow.db"
+NEEDED = ("mlflow", "sqlalchemy", "alembic")
 
 
 def export_mlflow(run: StoredRun, path: Path) -> None:
-    """Write an experiment into a new folder, for `mlflow ui --backend-store-uri`.
+    """Write an experiment into a new folder, for `mlflow ui --backend-store-uri sqlite:///FOLDER/mlflow.db`.
 
     Raises HarnessError where mlflow is not installed or there is nothing to write, StoreError where the folder cannot
     be written.
     """
-    if importlib.util.find_spec("mlflow") is None:
-        raise HarnessError(f"harness export --format mlflow: mlflow is not installed: {INSTALL}")
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise HarnessError(f"harness export --format mlflow: {missing[0]} is not installed: {INSTALL}")
     trials = told(run)
     if not trials:
         raise HarnessError(f"{run.folder}: no trial was started, expected at least one to export")
@@ -50,10 +53,11 @@ def export_mlflow(run: StoredRun, path: Path) -> None:
 
 def _client(folder: Path) -> MlflowClient:
     os.environ.update(QUIET)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=folder.resolve().as_uri())
+    return MlflowClient(tracking_uri=f"sqlite:///{folder.resolve() / DATABASE}")
 
 
 def _write_trial(client: MlflowClient, experiment: str, trial: Told) -> None:

@@ -12,12 +12,12 @@ FIGURES = {"communication ms": "comm_s", "exposed ms": "comm_exposed_s"}
 
 
 def traced(run: StoredRun) -> list[Row]:
-    """Cells that were traced, then those that failed with the reason, then those that cannot run here."""
+    """Cells that were traced, then those that failed or cannot run here with the reason, a row each."""
     rows: list[Row] = []
     for cell in traced_cells(run):
         known = {title: cell.record.metrics.get(name) for title, name in FIGURES.items()}
         row: Row = {"group": cell.group, "cell": cell.label, "status": cell.record.status.value}
-        row |= {title: None if value is None else round(value * 1e3, 3) for title, value in known.items()}
+        row |= {title: None if value is None else round(value * 1e3, 2) for title, value in known.items()}
         row["most time"] = cell.operators[0].name if cell.operators else None
         rows.append(row | {"trace": cell.folder})
     for record in run.records:

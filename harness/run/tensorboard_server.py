@@ -27,9 +27,12 @@ PACKAGES = {"tensorboard": "tensorboard", "torch_tb_profiler": "torch-tb-profile
 """Module → the package that brings it."""
 INSTALL = "pip install 'dynamometer[trace]'"
 URL = re.compile(r"http://127\.0\.0\.1:\d+/")
+FAILED = "Failed to load plugin"
 START_TIMEOUT_S = 120.0
 END_GRACE_S = 5.0
 LOOK_EVERY_S = 0.1
+SOCKET_FOLDER_LENGTH = 50
+"""The plugin's processes meet at sockets in the temporary folder, whose whole path Linux limits to 107 bytes."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def serving(folder: Path, port: int) -> Iterator[TensorBoard]:
 
     Raises HarnessError where it does not start, InputError where the port is taken.
     """
-    with tempfile.TemporaryDirectory(prefix="dynamometer-tensorboard-", ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(prefix="dynamometer-", dir=_short(), ignore_cleanup_errors=True) as scratch:
         log = Path(scratch) / "log.txt"
         with open(log, "wb") as output:
             process = subprocess.Popen(
@@ -80,12 +83,19 @@ def serving(folder: Path, port: int) -> Iterator[TensorBoard]:
             _end(process)
 
 
+def _short() -> str | None:
+    """Where the temporary folder is made: as usual, but in /tmp where that would be too long a path for a socket."""
+    return "/tmp" if len(os.fsencode(tempfile.gettempdir())) > SOCKET_FOLDER_LENGTH else None
+
+
 def _address(process: subprocess.Popen[bytes], log: Path, port: int) -> str:
     """The URL that it prints once it listens."""
     until = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < until:
         text = log.read_text(errors="replace")
         if found := URL.search(text):
+            if FAILED in text:
+                raise HarnessError(f"TensorBoard could not load torch-tb-profiler: {_reason(text)}")
             return found[0]
         if process.poll() is not None:
             raise _refused(text, port)
@@ -97,6 +107,12 @@ def _refused(text: str, port: int) -> HarnessError:
     if "already in use" in text or "in use by another" in text:
         return InputError([Problem("--port", "", port, "a port that is free here; 0 takes any")])
     return HarnessError(f"TensorBoard did not start: {_last_line(text)}")
+
+
+def _reason(text: str) -> str:
+    """The first error of a traceback in the log, else the last line."""
+    found = re.search(r"^\w*Error: .+$", text, re.MULTILINE)
+    return found[0][:400] if found else _last_line(text)
 
 
 def _last_line(text: str) -> str:

@@ -35,6 +35,21 @@ METRICS: dict[str, Metric] = _metrics(
         "sum over ranks of the median over the timed window",
     ),
     Metric(
+        "round_s",
+        "s",
+        "lower",
+        "Seconds of one round of a benchmark of pytest-benchmark ÷ its iterations: of what its function does once.",
+        "as its file has it; rounds that one process ran are one round, their median",
+        "https://pytest-benchmark.readthedocs.io/en/latest/usage.html",
+    ),
+    Metric(
+        "round_cpu_s",
+        "s",
+        "lower",
+        "CPU seconds of one round of a benchmark of pytest-benchmark ÷ its iterations, all threads and processes.",
+        "as round_s; only where the harness's plug-in for pytest was at work",
+    ),
+    Metric(
         "samples_per_s",
         "1/s",
         "higher",
