@@ -91,9 +91,14 @@ def test_only_trials_that_were_started_and_each_by_a_name_of_its_own(tmp_path: P
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "new" / "out"
-    with pytest.raises(ValueError, match="planted"), whole_folder(target, "thing") as folder:
-        (folder / "half").write_text("x")
-        raise ValueError("planted")
+
+    def interrupted() -> None:
+        with whole_folder(target, "thing") as folder:
+            (folder / "half").write_text("x")
+            raise ValueError("planted")
+
+    with pytest.raises(ValueError, match="planted"):
+        interrupted()
     assert list((tmp_path / "new").iterdir()) == []
     target.mkdir()
     with whole_folder(target, "thing") as folder:

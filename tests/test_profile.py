@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -83,7 +82,7 @@ def test_what_cannot_be_opened_is_said_in_a_line(run: Path, tmp_path: Path) -> N
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:
-    """A temporary folder for a command and all that it starts; nothing may be left in it. pytest's are too long here."""
+    """A temporary folder for a command and all that it starts; nothing may be left in it."""
     folder = Path(tempfile.mkdtemp(prefix="harness-"))
     yield folder
     assert [path.name for path in folder.iterdir()] == []
@@ -123,9 +122,8 @@ def address(output: IO[str]) -> str:
 
 CHARTS = """
 const anything = () => new Proxy({}, { get: () => () => [] });
-const visualization = new Proxy({}, {
-  get: (_own, name) => name === "events" ? anything() : name === "arrayToDataTable" ? anything : function () { return anything(); },
-});
+const kinds = { events: anything(), arrayToDataTable: anything };
+const visualization = new Proxy({}, { get: (_own, name) => kinds[name] || function () { return anything(); } });
 window.google = { visualization, charts: { load: () => undefined, setOnLoadCallback: (then) => then() } };
 """
 """What the plugin's page asks gstatic.com for, as far as it calls it: nothing is drawn."""

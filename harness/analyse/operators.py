@@ -37,7 +37,8 @@ class Traced:
     @property
     def folder(self) -> str:
         """Folder of its files, in the run folder."""
-        return next(iter(self.record.artifacts.values()), f"{TRACES}/{traces_name(self.record.trial)}").rpartition("/")[0]
+        files = list(self.record.artifacts.values())
+        return files[0].rpartition("/")[0] if files else f"{TRACES}/{traces_name(self.record.trial)}"
 
     def took(self, name: str) -> float | None:
         """Seconds per step of an operator; None where it is not among those that were kept."""

@@ -34,7 +34,8 @@ def export(
     from harness.run.stored import read_run
 
     if format_ in FOLDERS and output is None:
-        raise InputError([Problem("harness export", "-o", None, f"a folder that is new or empty: {format_} is no text")])
+        expected = f"a folder that is new or empty: {format_} is no text"
+        raise InputError([Problem("harness export", "-o", None, expected)])
     stored = read_run(run)
     text = exported(stored, format_) if format_ not in FOLDERS else ""
     for warning in stored.warnings:

@@ -35,7 +35,7 @@ CHARTS = (
     "torch-tb-profiler needs some seconds per trace, and Google Charts, which the browser loads from gstatic.com; "
     "without a network open the files in chrome://tracing"
 )
-Profiled = Annotated[Path, typer.Argument(metavar="SUITE.toml|RUN", help="a suite to trace, or a run folder with traces")]
+Profiled = Annotated[Path, typer.Argument(metavar="SUITE.toml|RUN", help="suite to trace, or run folder with traces")]
 Serve = Annotated[bool, typer.Option("--serve/--no-serve", help="open them in TensorBoard; Ctrl-C ends it")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="port on 127.0.0.1; 0 takes any that is free")]
 
@@ -73,9 +73,7 @@ def profile(
         _served(files, port)
 
 
-def _traced(
-    suite: Path, results: Path, plugins: tuple[Path, ...], where: tuple[str, ...], devices: int | None
-) -> Path:
+def _traced(suite: Path, results: Path, plugins: tuple[Path, ...], where: tuple[str, ...], devices: int | None) -> Path:
     """Run the suite's trace trials alone; the run folder."""
     from harness.run.invocation import Asked, carry_out, command_line, ready
 

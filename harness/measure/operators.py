@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torch.autograd import DeviceType
-
 OPERATORS_KEPT = 25
 STEPS = "ProfilerStep"
 """Begin of the name of what lasts a whole step: its own time is what no operator has, waiting for backward included."""
@@ -19,7 +17,7 @@ def operators(averages: Iterable[Any], steps: int) -> dict[str, Any]:
     the CPU, summed over calls and threads, ÷ steps. Kernels stand with the operator that started them, not again.
     Source: https://docs.pytorch.org/tutorials/recipes/recipes/profiler_recipe.html
     """
-    found = [each for each in averages if each.device_type == DeviceType.CPU and not each.key.startswith(STEPS)]
+    found = [each for each in averages if each.device_type.name == "CPU" and not each.key.startswith(STEPS)]
     on_device = any(each.self_device_time_total > 0 for each in found)
     name = "self_device_time_total" if on_device else "self_cpu_time_total"
     self_s = {each.key: float(getattr(each, name)) * 1e-6 / steps for each in found}

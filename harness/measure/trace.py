@@ -58,7 +58,7 @@ def trace(training: Training, folder: Path, result: RankResult) -> None:
 
 
 def worker_name(result: RankResult) -> str:
-    """How TensorBoard names the rank: torch-tb-profiler takes what is behind the last `_` for its number on the host."""
+    """How TensorBoard names the rank: torch-tb-profiler takes what is behind the last `_` for its number."""
     return f"{re.sub(r'[^A-Za-z0-9-]+', '-', result.host) or 'host'}_{result.rank}"
 
 

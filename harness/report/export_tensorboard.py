@@ -70,8 +70,8 @@ def _write_trial(folder: Path, trial: Told) -> None:
     from tensorboard.plugins.hparams import summary_v2
 
     writer = _writer(folder)
-    asked: dict[str, Any] = dict(trial.asked)
-    _add(writer, summary_v2.hparams_pb(asked, trial_id=trial.record.trial.id, start_time_secs=trial.started), trial.started)
+    start = summary_v2.hparams_pb(dict(trial.asked), trial_id=trial.record.trial.id, start_time_secs=trial.started)
+    _add(writer, start, trial.started)
     for each in trial.scalars:
         _add(writer, _scalar(each.tag, each.value), each.at, each.step)
     for name, value in trial.figures.items():

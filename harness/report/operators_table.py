@@ -54,7 +54,7 @@ def operators_table(cells: Sequence[Traced], look: Look, id_: str, caption: str)
         Column("calls", "per step"),
         Column("self time", "ms/step", "rank 0, without operators inside it, summed over its threads"),
         Column("share", "%", "of the self time of all operators"),
-        Column("baseline", "ms/step", "the same operator in the baseline's trace, where it is among the 25 that are kept"),
+        Column("baseline", "ms/step", "the same operator in the baseline, where it is among the 25 that are kept"),
         Column("on", number=False, means="clock that the time was read from"),
         Column("trace", number=False, means="folder of the files, in the run folder"),
     )

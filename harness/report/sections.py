@@ -1,4 +1,4 @@
-"""Sections of the page that only some runs have: what is learned, scaling over devices, when compiling pays off, operators."""
+"""Sections of the page that only some runs have: what is learned, scaling, when compiling pays off, operators."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from harness.report.columns import Column
 from harness.report.figures import GROUPS_AT_MOST
 from harness.report.learning_section import learning_sections
 from harness.report.look import Look
-from harness.report.scaling_chart import scaling_sketch, scaling_table
 from harness.report.operators_table import operators_section
+from harness.report.scaling_chart import scaling_sketch, scaling_table
 from harness.report.section import Section
 from harness.report.tables import Table, TableRow
 

@@ -110,7 +110,7 @@ def folder_name() -> str:
 
 
 def traces_name(trial: Trial) -> str:
-    """The folder of a trial's traces, which is the name of the run that TensorBoard shows: the cell, and the trial's id.
+    """The folder of a trial's traces, and so the name of the run in TensorBoard: the cell, and the trial's id.
 
     `gpt-nano_ddp_bf16-1a2b3c4d5e6f`
     """

@@ -65,12 +65,13 @@ def serving(folder: Path, port: int) -> Iterator[TensorBoard]:
 
     Raises HarnessError where it does not start, InputError where the port is taken.
     """
+    where = ["--logdir", str(folder.resolve()), "--host", HOST, "--port", str(port)]
+    options = [*where, "--load_fast", "false"]  # without its data server, a process more
     with tempfile.TemporaryDirectory(prefix="dynamometer-", dir=_short(), ignore_cleanup_errors=True) as scratch:
         log = Path(scratch) / "log.txt"
         with open(log, "wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder.resolve())]
-                + ["--host", HOST, "--port", str(port), "--load_fast", "false"],
+                [sys.executable, "-m", "tensorboard.main", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
