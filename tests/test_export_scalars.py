@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from harness.analyse.scalars import told
+from harness.cli import app
+from harness.report.export_folders import FOLDERS
 from harness.report.export_mlflow import export_mlflow
 from harness.report.export_tensorboard import export_tensorboard
 from harness.report.whole_folder import whole_folder
+from harness.run.store import RunFolder
 from harness.run.stored import StoredRun
 from harness.schema.errors import HarnessError, InputError, StoreError
 from harness.schema.record import Evaluation, Record, Status, StepSeries
@@ -123,6 +127,18 @@ def test_what_is_missing_is_named(export: Any, extra: str, tmp_path: Path, monke
     with pytest.raises(HarnessError, match="no trial was started"):
         export(nothing, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_writes_folders_and_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder.create(tmp_path, a_run_info()).folder
+    monkeypatch.setitem(FOLDERS, "tensorboard", lambda run, path: path.mkdir())
+    done = CliRunner().invoke(app, ["export", str(folder), "--format", "tensorboard", "-o", str(tmp_path / "out")])
+    assert (done.exit_code, done.output.strip()) == (0, str(tmp_path / "out"))
+    assert (tmp_path / "out").is_dir()
+    nowhere = CliRunner().invoke(app, ["export", str(folder), "--format", "mlflow"])
+    assert "-o: expected a folder that is new or empty" in str(nowhere.exception)
+    unknown = CliRunner().invoke(app, ["export", str(folder), "--format", "tensorbord"])
+    assert "did you mean 'tensorboard'?" in str(unknown.exception)
 
 
 # TensorBoard, read back by its own reader
