@@ -16,9 +16,9 @@ SHOWN = 5
 """Operators of a cell in the table that is opened on demand."""
 CELLS_AT_MOST = 24
 HOW = (
-    "Three steps of rank 0 under PyTorch's profiler, in a trial of its own: a profiler slows what it watches, so compare "
-    "these figures with one another only. Self time is an operator's own, without operators inside it, summed over the "
-    "rank's threads; that of a collective is waiting too."
+    "Three steps of rank 0 under PyTorch's profiler, in a trial of its own: a profiler slows what it watches, so "
+    "compare these figures with one another only. Self time is an operator's own, without operators inside it, summed "
+    "over the rank's threads; that of a collective is waiting too."
 )
 
 
