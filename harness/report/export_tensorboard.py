@@ -62,7 +62,7 @@ def _write_columns(folder: Path, trials: list[Told]) -> None:
 
 
 def _metric_tags(trial: Told) -> list[str]:
-    names = [name for name in trial.figures if name in HPARAM_METRICS]
+    names = [name for name in HPARAM_METRICS if name in trial.figures]
     return [f"trial/{name}" for name in names] + [each.tag for each in trial.scalars if each.tag.startswith("eval_")]
 
 
