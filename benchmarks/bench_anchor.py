@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.rounds import BLOCK, Arm, fresh_round
 from benchmarks.trials import planned
-from harness.measure.anchor import anchor
+from harness.measure.anchor import anchor, small_step
 
 if TYPE_CHECKING:
     from harness.measure.training import Training
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def itself(_training: Training) -> Mapping[str, Arm]:
     """The anchor as the work, beside the anchor."""
-    return {"work": partial(anchor, BLOCK)}
+    return {"work": partial(anchor, BLOCK, small_step())}
 
 
 @pytest.mark.benchmark(group="anchor")

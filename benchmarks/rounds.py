@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.trials import CORES
-from harness.measure.anchor import Round, Seconds, anchor
+from harness.measure.anchor import Round, Seconds, anchor, small_step
 from harness.run.executors import local
 from harness.run.executors.forkserver import start
 from harness.schema.trial import Trial
@@ -74,7 +74,7 @@ def take_turns(job: Job, _result: RankResult, *, work: Work) -> None:
     from harness.measure.training import build_training
 
     training = build_training(job.trial, job.rank, job.world_size, job.local_rank)
-    arms = {"anchor": partial(anchor, BLOCK), **work(training)}
+    arms = {"anchor": partial(anchor, BLOCK, small_step()), **work(training)}
     draw = random.Random(job.folder)  # the same on every rank
     found: dict[str, list[Seconds]] = {arm: [] for arm in ARMS}
     for number in range(WARMUP + BLOCKS):

@@ -113,3 +113,13 @@ def test_nothing_shown_is_said_so() -> None:
 )
 def test_a_ratio_is_told_as_what_there_is_more(ratio: float, text: str) -> None:
     assert percent(ratio) == text
+
+
+def test_a_file_of_something_else_is_one_problem(tmp_path: Path) -> None:
+    """Not one per line: a file of pytest-benchmark cut off in the middle has thousands."""
+    with pytest.raises(InputError) as raised:
+        read_file(lines(tmp_path / "f", "{", ' "benchmarks": [', "  {", '   "group": null,'))
+    (problem,) = raised.value.problems
+    assert "f: found '{', expected a run folder, a file of measured rounds (JSON lines), or a file of pytest-b" in str(
+        problem
+    )

@@ -78,14 +78,14 @@ def rounds_of(contents: Mapping[str, object], session: str = "") -> tuple[list[M
     machines = {where: _machine(file.machine_info) for where, file in files.items()}
     _of_one_machine(machines)
     found: list[Measured] = []
-    alone: dict[str, list[str]] = {}
+    warnings: list[str] = []
     for where, file in files.items():
         prefix = f"{Path(where).stem} " if len(files) > 1 else ""
         own = session or _digest(contents[where])
         measured, one_process = _of_file(where, file, machines[where], prefix, own)
         found += measured
-        alone |= {where: one_process} if one_process else {}
-    return found, [_warning(where, names) for where, names in alone.items()] if len(files) == 1 else []
+        warnings += [_warning(where, one_process)] if one_process else []
+    return found, warnings if len(files) == 1 else []
 
 
 def _warning(where: str, names: Sequence[str]) -> str:

@@ -120,6 +120,10 @@ def _lines(path: Path, text: str) -> list[Measured]:
                 found.append(Measured.model_validate(_parsed(line)))
             except ValueError as error:
                 problems += _problems(where, error)
+    if not found and len(problems) > 1 and _whole(text.lstrip().partition("\n")[0]) is None:
+        raise InputError(
+            [Problem(str(path), "", text.lstrip().partition("\n")[0], EXPECTED)]
+        )  # it is no JSON lines at all
     problems += _newer(path, found)
     if not found and not problems:
         problems.append(Problem(str(path), "", None, "at least one measured round"))

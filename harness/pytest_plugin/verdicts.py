@@ -40,9 +40,9 @@ class Saved:
         return sorted(self.folder.glob("*/*.json"), key=lambda path: path.name)
 
     def named(self, asked: str) -> list[Path]:
-        """Those of that number (`0007` or `7`) or name; several of one name are several processes of one version."""
-        number = asked.zfill(4) if asked.isdigit() else None
-        return [file for file in self.files() if file.name.split("_")[0] == number or _name(file) == asked]
+        """Those of that name, else of that number (`0007` or `7`); several are several processes of one version."""
+        named = [file for file in self.files() if _name(file) == asked]
+        return named or [file for file in self.files() if asked.isdigit() and file.stem.split("_")[0] == asked.zfill(4)]
 
 
 def _name(file: Path) -> str:

@@ -31,7 +31,7 @@ def pytest_benchmark(run: StoredRun) -> str:
     cells: dict[str, list[Measured]] = {}
     for item in of_run(run):
         cells.setdefault(item.cell, []).append(item)
-    found = [_benchmark(items, _name(items[0], cells)) for items in cells.values() if any(map(_timed, items))]
+    found = [_benchmark(items, name_of(items[0], cells)) for items in cells.values() if any(map(_timed, items))]
     if not found:
         raise HarnessError(f"run folder {run.folder}: no trial ended well, so there are no rounds to export")
     content = {
@@ -48,7 +48,7 @@ def _timed(item: Measured) -> bool:
     return item.status == "OK" and item.metrics.get("step_s") is not None
 
 
-def _name(item: Measured, cells: dict[str, list[Measured]]) -> str:
+def name_of(item: Measured, cells: dict[str, list[Measured]]) -> str:
     """The cell in words; with its hash where another cell has the same words."""
     alike = [cell for cell, items in cells.items() if items[0].label == item.label]
     return f"{item.label} {item.cell}" if len(alike) > 1 else item.label

@@ -11,7 +11,7 @@ from harness.analyse.frame import trials_frame
 from harness.analyse.quantity import count
 from harness.analyse.sides import of_run
 from harness.report.export_folders import FOLDERS
-from harness.report.export_pytest_benchmark import pytest_benchmark
+from harness.report.export_pytest_benchmark import name_of, pytest_benchmark
 from harness.run.stored import StoredRun
 from harness.schema.errors import HarnessError, UnknownName
 from harness.schema.measured import Measured
@@ -56,7 +56,7 @@ def _entries(run: StoredRun, better: str) -> str:
     cells: dict[str, list[Measured]] = {}
     for item in of_run(run):
         cells.setdefault(item.cell, []).append(item)
-    entries = [entry for items in cells.values() for entry in _of_cell(items, better)]
+    entries = [entry for items in cells.values() for entry in _of_cell(items, name_of(items[0], cells), better)]
     if not entries:
         raise HarnessError(
             f"run folder {run.folder}: no trial ended well that has a metric whose better way is {better}"
@@ -64,7 +64,7 @@ def _entries(run: StoredRun, better: str) -> str:
     return json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _of_cell(items: list[Measured], better: str) -> Iterator[dict[str, Any]]:
+def _of_cell(items: list[Measured], cell: str, better: str) -> Iterator[dict[str, Any]]:
     """An entry per metric. How many rounds are behind it, and how many failed, stands in `extra`."""
     good = [item for item in items if item.status == "OK"]
     for name in dict.fromkeys(name for item in good for name in item.metrics):
@@ -73,7 +73,7 @@ def _of_cell(items: list[Measured], better: str) -> Iterator[dict[str, Any]]:
         if definition.better != better or not values:
             continue
         failed = f", {len(items) - len(good)} failed" if len(good) < len(items) else ""
-        entry = {"name": f"{items[0].label} {name}", "unit": definition.unit, "value": statistics.median(values)}
+        entry = {"name": f"{cell} {name}", "unit": definition.unit, "value": statistics.median(values)}
         if len(values) > 1:
             entry["range"] = f"± {statistics.stdev(values):.3g}"
         yield entry | {"extra": f"median of {count(len(values), 'round')}{failed}\n{definition.definition}"}
