@@ -26,7 +26,9 @@ from tests.test_page_browser import CHROMIUM, QUIET
 __all__ = ["marked"]
 
 pytestmark = pytest.mark.processes
-shows = pytest.mark.skipif(bool(missing()), reason=f"{missing()} missing: pip install 'dynamometer[trace]'")
+shows = pytest.mark.skipif(
+    bool(missing()), reason=f"{' and '.join(missing())} not installed: pip install 'dynamometer[trace]'"
+)
 browses = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
 
 
