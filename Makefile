@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN_ARGS ?=
+SUITE ?= benchmarks/suites/quick.toml
 BASE ?= main
 LIVE ?= 0
 HOROVOD_VERSION ?= 0.28.1
@@ -10,7 +11,7 @@ HOROVOD_JOBS ?= $(shell nproc)
 WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dynamometer/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help venv bench test lint horovod bench-self gate calibrate example clean
+.PHONY: help venv bench test lint horovod bench-self gate calibrate profile example clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +71,10 @@ gate: venv ## is this tree slower than BASE (a git ref; main)? Step by step in t
 
 calibrate: venv ## are the verdicts right? Replayed rounds of identical code; LIVE=20 runs harness ab for real too (an hour)
 	$(BIN)/python -m benchmarks.calibrate --live $(LIVE)
+
+profile: venv ## trace three steps of every cell of SUITE (quick) and open them in TensorBoard on this machine; Ctrl-C ends it
+	@$(BIN)/python -c 'import tensorboard, torch_tb_profiler' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[trace]'
+	$(BIN)/harness profile $(SUITE) $(RUN_ARGS)
 
 example: venv ## make reports/example anew from a real quick run
 	$(BIN)/harness run benchmarks/suites/quick.toml --report reports/example/index.html $(RUN_ARGS)

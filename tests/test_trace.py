@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.analyse.caveats import caveats
 from harness.analyse.study import study
 from harness.analyse.traces import traces_of
 from harness.machine.inventory import Inventory
+from harness.measure.operators import OPERATORS_KEPT
 from harness.report.page import build_page
 from harness.report.progress import describe
 from harness.run.conduct import Conductor, Event, without_execution
@@ -84,14 +86,21 @@ def test_a_trace_of_two_ranks_holds_three_steps_and_what_they_communicate(tmp_pa
     assert 0 < record.metrics["comm_exposed_s"] <= record.metrics["comm_s"]
     assert "step_s" not in record.metrics, "nothing is timed"
     assert not record.evaluations
-    assert done.artifacts == {
-        f"trace of rank {rank}": f"traces/{record.trial.id}-rank{rank}.json.gz" for rank in (0, 1)
-    }
-    for path in done.artifacts.values():
+    assert list(done.artifacts) == ["trace of rank 0", "trace of rank 1"]
+    for rank, path in enumerate(done.artifacts.values()):
+        name = r"[A-Za-z0-9-]+_" + str(rank) + r"\.\d{19}\.pt\.trace\.json\.gz"
+        assert re.fullmatch(f"traces/tiny-only_ddp_fp32-{record.trial.id}/{name}", path)
         with gzip.open(tmp_path / path, "rt") as file:
             names = Counter(each["name"] for each in json.load(file)["traceEvents"])
         assert names["gloo:all_reduce"] == 3, "one bucket in each of three steps"
         assert [name for name in names if name.startswith("ProfilerStep#")] == [f"ProfilerStep#{n}" for n in (1, 2, 3)]
+    for rank_result in record.per_rank:
+        said = rank_result.facts["trace"]
+        most = said["operators"]
+        assert 1 < len(most) <= OPERATORS_KEPT
+        assert [each["self_s"] for each in most] == sorted((each["self_s"] for each in most), reverse=True)
+        assert sum(each["self_s"] for each in most) <= said["self_s"]
+        assert not [each for each in most if each["name"].startswith("ProfilerStep")]
 
 
 @pytest.mark.processes
@@ -151,7 +160,7 @@ def test_a_cell_that_never_ended_well_is_not_traced(tmp_path: Path) -> None:
     assert [trial.strategy.name for trial in executed if trial.kind == "trace"] == ["single"]
     alone = Plan(trials=[trial for trial in plan.trials if trial.kind == "trace"])
     _records, executed = conducted(tmp_path, alone, "single")
-    assert len(executed) == 3, "what is asked for alone is run: a rerun"
+    assert len(executed) == 2, "what is asked for alone is run, without a reference: nothing is compared"
 
 
 # Shown

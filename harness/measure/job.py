@@ -44,9 +44,9 @@ def result_path(folder: Path, rank: int) -> Path:
     return folder / f"rank-{rank}.json"
 
 
-def trace_path(folder: Path, rank: int) -> Path:
+def trace_folder(folder: Path, rank: int) -> Path:
     """Where a rank leaves its trace."""
-    return folder / f"trace-rank{rank}.json.gz"
+    return folder / f"trace-rank{rank}"
 
 
 def artifacts_folder(folder: Path, rank: int) -> Path:

@@ -16,7 +16,7 @@ from harness.measure.artifacts import leave_artifacts
 from harness.measure.dropout import Dropout, dropout_streams, without_dropout
 from harness.measure.evaluation import evaluate
 from harness.measure.fit import fit
-from harness.measure.job import Job, trace_path, write_result
+from harness.measure.job import Job, trace_folder, write_result
 from harness.measure.loop import Laps, run_laps
 from harness.measure.parity import loosest
 from harness.measure.regularized_facts import prove_stop, proved_in_the_end, watched_step
@@ -94,7 +94,7 @@ def measure(job: Job, result: RankResult) -> None:
             leave_artifacts(job, training, result)
     elif job.trial.kind == "trace":
         with session.phase(Phase.EXTRA):
-            trace(training, trace_path(Path(job.folder), job.rank), result)
+            trace(training, trace_folder(Path(job.folder), job.rank), result)
     result.metrics["harness_cpu_s"] = time.process_time() - session.training_cpu_s
     result.facts["training_wall_s"] = session.training_wall_s
     result.phase = Phase.DONE

@@ -10,6 +10,7 @@ from typing import Any
 from harness.analyse.frame import trials_frame
 from harness.analyse.quantity import count
 from harness.analyse.sides import of_run
+from harness.report.export_folders import FOLDERS
 from harness.report.export_pytest_benchmark import name_of, pytest_benchmark
 from harness.run.stored import StoredRun
 from harness.schema.errors import HarnessError, UnknownName
@@ -90,7 +91,7 @@ FORMATS: dict[str, Format] = {
 def export(run: StoredRun, name: str) -> str:
     """The run as text of that format. Raises UnknownName, and HarnessError where the run has nothing for it."""
     if name not in FORMATS:
-        raise UnknownName("format", name, FORMATS, where="harness export", key="--format")
+        raise UnknownName("format", name, [*FORMATS, *FOLDERS], where="harness export", key="--format")
     if not any(record.trial.kind == "measure" for record in run.records):
         raise HarnessError(f"run folder {run.folder}: it has no trial, so there is nothing to export")
     return FORMATS[name](run)

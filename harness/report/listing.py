@@ -43,6 +43,9 @@ FEATURES = {
     "pytest_benchmark": ("make bench-self", "pip install 'dynamometer[dev]'"),
     "horovod": ("strategy horovod", "make horovod"),
     "deepspeed": ("strategy deepspeed", "pip install deepspeed"),
+    "tensorboard": ("harness profile, harness export --format tensorboard", "pip install 'dynamometer[trace]'"),
+    "torch_tb_profiler": ("harness profile", "pip install 'dynamometer[trace]'"),
+    "mlflow": ("harness export --format mlflow", "pip install 'dynamometer[mlflow]'"),
     "playwright": ("browser tests of the page", "pip install 'dynamometer[dev]'"),
 }
 

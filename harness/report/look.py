@@ -55,7 +55,7 @@ class Look:
     def css(self, strategies: Iterable[str]) -> str:
         """Classes by which the page's filter finds what belongs to these strategies."""
         order = list(self.slots)
-        return " ".join(f"f{order.index(name)}" for name in dict.fromkeys(strategies))
+        return " ".join(f"f{order.index(name)}" for name in dict.fromkeys(strategies) if name in self.slots)
 
 
 def look_of(strategies: Iterable[str]) -> Look:

@@ -180,7 +180,9 @@ def provenance(each: Study) -> list[tuple[str, str]]:
 def _traces(each: Study) -> str:
     kept = [record.artifacts for record in each.run.records if record.trial.kind == "trace" and record.artifacts]
     return (
-        f"{count(len(kept), 'cell')}, in the run folder under traces/, for Perfetto or chrome://tracing" if kept else ""
+        f"{count(len(kept), 'cell')}, in the run folder under traces/, for harness profile, Perfetto or chrome://tracing"
+        if kept
+        else ""
     )
 
 

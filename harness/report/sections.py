@@ -1,4 +1,4 @@
-"""Sections of the page that only some runs have: what is learned, scaling over devices, when compiling pays off."""
+"""Sections of the page that only some runs have: what is learned, scaling, when compiling pays off, operators."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from harness.report.columns import Column
 from harness.report.figures import GROUPS_AT_MOST
 from harness.report.learning_section import learning_sections
 from harness.report.look import Look
+from harness.report.operators_table import operators_section
 from harness.report.scaling_chart import scaling_sketch, scaling_table
 from harness.report.section import Section
 from harness.report.tables import Table, TableRow
@@ -19,7 +20,11 @@ from harness.report.tables import Table, TableRow
 
 def sections(study: Study, look: Look, prefix: str) -> list[Section]:
     """The sections that a run has something for. prefix: makes their ids unique in the page."""
-    found = (_scaling(study, look, f"{prefix}-scaling"), _compiling(study, look, f"{prefix}-compiling"))
+    found = (
+        _scaling(study, look, f"{prefix}-scaling"),
+        _compiling(study, look, f"{prefix}-compiling"),
+        operators_section(study, look, f"{prefix}-operators"),
+    )
     return [*learning_sections(study, look, prefix), *(section for section in found if section is not None)]
 
 

@@ -15,7 +15,7 @@ from harness.machine.inventory import Inventory
 from harness.run.conduct import Conductor, Event, Kept
 from harness.run.executors import local
 from harness.run.executors.interrupts import terminated_is_interrupted
-from harness.run.plan import Plan, make_plan
+from harness.run.plan import Plan, make_plan, traces_of
 from harness.run.powers import on_machine
 from harness.run.same_data import of_same_data, refuse_other_data
 from harness.run.search import Search
@@ -43,6 +43,8 @@ class Asked:
     resume: bool = False
     command: str = ""
     accept_other_data: bool = False
+    traces_only: bool = False
+    """trace every cell, whether the suite asks for it or not, and run nothing else"""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,10 @@ def ready(asked: Asked) -> Ready:
     suite = with_overrides(load_suite(asked.suite_file), repeats=asked.repeats, devices=asked.devices)
     inventory = local.probe()
     suite = on_machine(suite, inventory, asked.devices)
-    file = str(asked.suite_file)
-    return Ready(suite, make_plan(suite, inventory, where=where, plugins=plugins, file=file), inventory)
+    if asked.traces_only:
+        suite = suite.model_copy(update={"budget": suite.budget.model_copy(update={"trace": True})})
+    plan = make_plan(suite, inventory, where=where, plugins=plugins, file=str(asked.suite_file))
+    return Ready(suite, traces_of(plan) if asked.traces_only else plan, inventory)
 
 
 def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> Outcome:
@@ -91,7 +95,7 @@ def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> O
         compared_keys=list(plan.compared_keys),
         baseline=plan.baseline,
         workloads=prepared,
-        peaks=_peaks([trial for trial in plan.trials if trial.id not in kept], inventory),
+        peaks=_peaks([each for each in plan.trials if each.id not in kept and each.kind != "trace"], inventory),
         machine_key=inventory.machine_key,
         environment=inventory.environment,
         planned=sum(trial.kind == "measure" for trial in plan.trials) + len(plan.unsupported),

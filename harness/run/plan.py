@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.machine.inventory import Inventory
@@ -121,6 +121,11 @@ def _traces(trials: Sequence[Trial], suite: Suite) -> list[Trial]:
     """One trial under the profiler per cell, when all that is timed is done."""
     update = {"kind": "trace", "repeat": 0, "seed": suite.budget.seeds[0]}
     return [trial.model_copy(update=update) for trial in trials]
+
+
+def traces_of(plan: Plan) -> Plan:
+    """The plan's trace trials alone."""
+    return replace(plan, trials=[trial for trial in plan.trials if trial.kind == "trace"])
 
 
 def _slots(cells: Sequence[Cell], inventory: Inventory) -> dict[str, int]:

@@ -5,7 +5,7 @@
       trials.jsonl      one line per record, appended and fsynced
       references.jsonl  the same for the reference executions parity is checked against
       steps.jsonl       per-step series while running; steps.parquet (steps.npz without pyarrow) once finished
-      traces/           what the profiler wrote in trace trials, a file per rank
+      traces/           what the profiler wrote in trace trials: a folder per cell, in it a file per rank
       artifacts/        what trained models made (a sample of sound), where a workload leaves any
 
 A line is acknowledged when `append` returns: it is on disk then, whole, whatever happens to this process.
@@ -26,6 +26,7 @@ from pathlib import Path
 from harness.run import series_file
 from harness.schema.errors import StoreError
 from harness.schema.record import Record, RunInfo, StepSeries
+from harness.schema.trial import Trial
 
 RUNS = "runs"
 RUN_FILE = "run.json"
@@ -106,6 +107,15 @@ def folder_name() -> str:
     now = datetime.now(UTC)
     utc = f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z"
     return f"{utc}-{host}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def traces_name(trial: Trial) -> str:
+    """The folder of a trial's traces, and so the name of the run in TensorBoard: the cell, and the trial's id.
+
+    `gpt-nano_ddp_bf16-1a2b3c4d5e6f`
+    """
+    cell = trial.model_copy(update={"kind": "measure"}).label
+    return f"{re.sub(r'[^A-Za-z0-9_.=]+', '-', cell.replace(' ', '_'))[:120].strip('-._')}-{trial.id}"
 
 
 def append_line(path: Path, line: str) -> None:

@@ -22,10 +22,10 @@ from typing import Any, Literal
 
 from harness.machine.inventory import Inventory
 from harness.measure import entry
-from harness.measure.job import Job, artifacts_folder, result_path, trace_path
+from harness.measure.job import Job, artifacts_folder, result_path, trace_folder
 from harness.run.executors.forkserver import start
 from harness.run.executors.interrupts import HeldBack
-from harness.run.store import ARTIFACTS, TRACES
+from harness.run.store import ARTIFACTS, TRACES, traces_name
 from harness.schema.errors import HarnessError
 from harness.schema.record import Peak, Phase, RankResult
 from harness.schema.suite import Choice
@@ -135,8 +135,9 @@ def execute(trial: Trial, cores: Sequence[int], keep: Path | None = None) -> Exe
 def _left_files(trial: Trial, folder: Path, ranks: Sequence[RankResult]) -> dict[str, tuple[Path, str]]:
     """What the ranks left, by what it is: the file, and where it is to be kept."""
     left = {
-        f"trace of rank {rank}": (trace_path(folder, rank), f"{TRACES}/{trial.id}-rank{rank}.json.gz")
+        f"trace of rank {rank}": (file, f"{TRACES}/{traces_name(trial)}/{file.name}")
         for rank in range(trial.processes)
+        for file in trace_folder(folder, rank).glob("*.json.gz")
     }
     made = ranks[0].facts.get("artifacts") if ranks else None
     for what, name in (made if isinstance(made, dict) else {}).items():
@@ -151,7 +152,7 @@ def _kept(left: dict[str, tuple[Path, str]], keep: Path) -> dict[str, str]:
     for what, (file, name) in left.items():
         with contextlib.suppress(OSError):
             if file.is_file():
-                (keep / name).parent.mkdir(exist_ok=True)
+                (keep / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(file, keep / name)
                 kept[what] = name
     return kept
