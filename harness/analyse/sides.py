@@ -9,48 +9,72 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.analyse.frame import cell_label, is_baseline
+from harness.analyse.learned_rounds import learned_of
 from harness.machine.environment import deciding
+from harness.run.series_file import other_version
 from harness.run.stored import StoredRun, read_run
 from harness.schema.errors import InputError, Problem
 from harness.schema.measured import Measured
-from harness.schema.record import SCHEMA_VERSION, Record, Status
+from harness.schema.record import SCHEMA_OLDEST, SCHEMA_VERSION, Record, Status
 
 LEFT_OUT = frozenset({Status.UNSUPPORTED})
 """Endings that are no round: such a cell cannot run here, on either side."""
+AB_FILE = "ab.json"
+"""What a folder of `harness ab` has; its rounds are files."""
 
 
 def read_side(path: Path, anchor: bool = False) -> tuple[list[Measured], list[str]]:
     """The measured rounds of a run folder or file, and what was not whole in it.
 
     anchor: the baseline cell of a run folder is one whose code is the same on both sides. Raises StoreError or
-    InputError where nothing can be read.
+    InputError where nothing can be read, and where trials of a run are missing: what is left may be the lucky ones.
     """
-    if path.is_dir():
-        run = read_run(path)
-        return of_run(run, anchor), run.warnings
-    return read_file(path), []
+    if not path.is_dir():
+        return read_file(path), []
+    if (path / AB_FILE).is_file():
+        raise InputError([Problem(str(path), "", None, "one of its files: a.jsonl, b.jsonl or null.jsonl")])
+    run = read_run(path)
+    if problems := list(_not_whole(run)):
+        raise InputError(problems)
+    return of_run(run, anchor), run.warnings
+
+
+def _not_whole(run: StoredRun) -> Iterator[Problem]:
+    """Why no verdict is given of a run: it is not over, or trials of it are damaged, missing or there twice."""
+    where = str(run.folder)
+    if run.info.ended_at is None:
+        expected = "a run that has ended: this one still goes on, or was cut off (`harness run … --resume` does the rest)"
+        yield Problem(where, "ended_at", "nothing", expected)
+        return
+    for warning in run.lost:
+        yield Problem(where, "", warning, "a run whose trials are whole: no verdict is given of what is left")
+    stored = sum(record.trial.kind == "measure" for record in run.records)
+    if stored < run.info.planned and not run.lost:
+        yield Problem(where, "", f"{stored} trials", f"all {run.info.planned} that were planned: it was interrupted")
 
 
 def of_run(run: StoredRun, anchor: bool = False) -> list[Measured]:
     """One per trial that was started. A run is a session of its own where it names none."""
-    session, environment = run.info.session or run.folder.name, deciding(run.info.environment)
-    return [
-        Measured(
-            cell=record.trial.cell,
-            label=_label(run, record),
-            round=f"seed {record.trial.seed}, repeat {record.trial.repeat}",
-            session=session,
-            machine=record.environment,
-            environment=environment,
-            status=record.status.value,
-            reason=record.reason or "",
-            anchor=anchor and is_baseline(run.info, record.trial),
-            device=record.trial.device,
-            metrics=dict(record.metrics),
-        )
-        for record in run.records
-        if record.trial.kind == "measure" and record.status not in LEFT_OUT
-    ]
+    started = [each for each in run.records if each.trial.kind == "measure" and each.status not in LEFT_OUT]
+    return [_round(run, record, anchor) for record in started]
+
+
+def _round(run: StoredRun, record: Record, anchor: bool) -> Measured:
+    learned, figures = learned_of(run, record)
+    return Measured(
+        cell=record.trial.cell,
+        label=_label(run, record),
+        round=f"seed {record.trial.seed}, repeat {record.trial.repeat}",
+        session=run.info.session or run.folder.name,
+        machine=record.environment,
+        environment=deciding(run.info.environment),
+        status=record.status.value,
+        reason=record.reason or "",
+        anchor=anchor and is_baseline(run.info, record.trial),
+        device=record.trial.device,
+        learned=learned,
+        metrics=record.metrics | figures,
+    )
 
 
 def _label(run: StoredRun, record: Record) -> str:
@@ -69,14 +93,20 @@ def read_file(path: Path) -> list[Measured]:
         ) from error
     found: list[Measured] = []
     problems: list[Problem] = []
+    others: set[int] = set()
     for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            where = f"{path}:{number}"
-            try:
-                found.append(Measured.model_validate(_parsed(line)))
-            except ValueError as error:
-                problems += _problems(where, error)
-    problems += _newer(path, found)
+        if not line.strip():
+            continue
+        try:
+            content = _parsed(line)
+            version = content.get("schema") if isinstance(content, dict) else None
+            if isinstance(version, int) and other_version(version):
+                others.add(version)  # its keys may be others: that it is another version says it all
+                continue
+            found.append(Measured.model_validate(content))
+        except ValueError as error:
+            problems += _problems(f"{path}:{number}", error)
+    problems += [Problem(str(path), "schema", version, _expected(version)) for version in sorted(others)]
     if not found and not problems:
         problems.append(Problem(str(path), "", None, "at least one measured round"))
     if problems:
@@ -103,8 +133,7 @@ def _problems(where: str, error: ValueError) -> Iterator[Problem]:
             yield Problem(where, key, detail["input"], detail["msg"].removeprefix("Input should be "))
 
 
-def _newer(path: Path, found: list[Measured]) -> list[Problem]:
-    newest = max((item.schema_version for item in found), default=0)
-    if newest <= SCHEMA_VERSION:
-        return []
-    return [Problem(str(path), "schema", newest, f"{SCHEMA_VERSION} at most: update the harness")]
+def _expected(version: int) -> str:
+    if version > SCHEMA_VERSION:
+        return f"{SCHEMA_VERSION} at most: update the harness"
+    return f"{SCHEMA_OLDEST} at least: an older version wrote it, measure again"

@@ -11,7 +11,7 @@ import typer
 from harness.cli.terminal import AsJson, app, err, out
 
 if TYPE_CHECKING:
-    from harness.analyse.compare import Judgement
+    from harness.analyse.judgement import Judgement
     from harness.analyse.gate import Gate
 
 Side = Annotated[Path, typer.Argument(help="a run folder, or a file of measured rounds (JSON lines)")]
