@@ -1,7 +1,10 @@
-"""A repository of two commits, the second 3 % slower by its own arithmetic: for `benchmarks.calibrate --live`.
+"""A repository of two commits, the second slower by its own work: for `benchmarks.calibrate --live`.
 
-A step is 8 square layers, forward and backward: 23 matrix products (nobody asks for the input's gradient). The second
-commit repeats one of them and throws it away: 4.3 % of the products, seen as 3.0 to 3.9 % of CPU time in four sessions.
+square   8 square layers, forward and backward: 23 matrix products (nobody asks for the input's gradient). The second
+         commit repeats one of them and throws it away: 4.3 % of the products, seen as 3.0 to 3.9 % of CPU time.
+streams  19 additions to 8 MiB each, of 152 MiB in all, more than the caches hold: a step waits for memory. The second
+         commit adds to one of them again: 5.3 % of the traffic.
+
 That is proportional to CPU time whatever else the machine does; a 3 % spin by the wall clock measured 12 % under load.
 """
 
@@ -19,6 +22,7 @@ from harness.schema.suite import Recipe
 
 LAYERS, WIDTH, ROWS = 8, 256, 128
 AGAIN = {again}
+STREAMS, FLOATS = 19, 2**21
 
 
 @workloads.register(
@@ -49,10 +53,10 @@ SUITE = """
 question = "Is it slower?"
 baseline = { strategy = "single" }
 [fixed]
-workload = "square"
 size = "only"
 devices = 2
 [grid]
+workload = ["square", "streams"]
 strategy = ["single"]
 """
 

@@ -148,7 +148,7 @@ def _judged(kind: Sequence[_Seeds]) -> list[Judgement]:
     levels = holm_alphas(p, ALPHA)
     low, high = table.interval()
     columns = (
-        *(table.mean, low, high, holm(p), table.p_same(bands), table.detectable(levels)),
+        *(table.centre, low, high, holm(p), table.p_same(bands), table.detectable(levels)),
         table.rounds_needed(np.maximum(np.abs(table.mean), bands), levels),
     )
     return [_verdict(each, *map(float, row)) for each, *row in zip(kind, *columns, strict=True)]

@@ -47,7 +47,7 @@ def _not_whole(run: StoredRun) -> Iterator[Problem]:
         yield Problem(where, "ended_at", "nothing", expected)
         return
     for warning in run.lost:
-        yield Problem(where, "", warning, "a run whose trials are whole: no verdict is given of what is left")
+        yield Problem(warning, "", None, "a run whose trials are whole: no verdict is given of what is left")
     stored = sum(record.trial.kind == "measure" for record in run.records)
     if stored < run.info.planned and not run.lost:
         yield Problem(where, "", f"{stored} trials", f"all {run.info.planned} that were planned: it was interrupted")
@@ -94,7 +94,7 @@ def read_file(path: Path) -> list[Measured]:
     found: list[Measured] = []
     problems: list[Problem] = []
     others: set[int] = set()
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -119,6 +119,8 @@ def _parsed(line: str) -> object:
         return json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"a whole line of JSON ({error.msg} at character {error.pos + 1})") from error
+    except RecursionError as error:
+        raise ValueError("a line of JSON that is not nested a thousand times") from error
 
 
 def _problems(where: str, error: ValueError) -> Iterator[Problem]:

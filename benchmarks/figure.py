@@ -1,0 +1,15 @@
+"""One line of the table that `benchmarks.calibrate` prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its goal. met: whether it is reached."""
+
+    name: str
+    goal: str
+    measured: str
+    met: bool
