@@ -1,7 +1,7 @@
 """Is what two versions learned judged right? Recorded loss curves of many seeds, dealt out three seeds at a time.
 
     python -m benchmarks.calibrate_convergence             each figure with its goal, in seconds
-    python -m benchmarks.calibrate_convergence --record    record the curves anew: `harness run`, about ten minutes
+    python -m benchmarks.calibrate_convergence --record    record the curves anew: `harness run`, 5 to 15 minutes
 
 Four arms of each workload, by seed: the recipe as it is; the same once more; its learning rate × 0.95; and the same
 maths with sums in another order (other micro-batches), where nothing but rounding differs.
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +33,26 @@ from harness.schema.measured import Learned, Measured
 
 DATA = Path(__file__).parents[1] / "tests" / "data" / "convergence.jsonl"
 BASE, AGAIN, SLOWER, ROUNDED = "as it is", "once more", "lr × 0.95", "other rounding"
-SEEDS, SEEDS_AGAIN = 24, 6
+SEEDS, SEEDS_AGAIN = 16, 4
 BLOCK = 10
 """Steps whose mean loss is kept."""
 SUITE = """
 question = "Curves to calibrate by."
 baseline = {{ strategy = "single" }}
 [fixed]
-workload = "{workload}"
+workload = {workload}
 size = "{size}"
 strategy = "single"
 devices = 2
 steps = {steps}
 warmup_steps = 10
 eval_every = 10
+global_batch = {global_batch}
 micro_batch = {micro_batch}
 recipe = {{ lr = {lr} }}
 [budget]
 seeds = {seeds}
+repeats = 1
 parity_steps = 2
 """
 
@@ -59,16 +61,21 @@ parity_steps = 2
 class Task:
     """What is recorded of a workload. rounded: micro-batch of the arm whose sums are in another order."""
 
+    cell: str
     workload: str
     size: str
     steps: int
     lr: float
+    global_batch: int
     micro_batch: int
     rounded: int
     target: float
 
 
-TASKS = (Task("gpt", "nano", 230, 4e-3, 8, 16, 2.3), Task("mnist1d", "mlp", 230, 1e-2, 50, 100, 0.5))
+TASKS = (
+    Task("gpt/nano", '{ name = "gpt", context = 32 }', "nano", 150, 4e-3, 8, 8, 4, 2.6),
+    Task("mnist1d/mlp", '"mnist1d"', "mlp", 230, 1e-2, 100, 50, 100, 0.5),
+)
 """Targets are such that they are reached within the steps."""
 
 
@@ -148,7 +155,7 @@ def record(path: Path = DATA) -> None:
             (SLOWER, 0.95 * task.lr, task.micro_batch, SEEDS),
             (ROUNDED, task.lr, task.rounded, SEEDS),
         ):
-            suite = SUITE.format(**{**vars(task), "lr": lr, "micro_batch": micro_batch, "seeds": [*range(seeds)]})
+            suite = SUITE.format(**vars(replace(task, lr=lr, micro_batch=micro_batch)), seeds=[*range(seeds)])
             lines += [json.dumps({"arm": arm, **row}) for row in _rows(_run(suite), task)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -174,7 +181,7 @@ def _rows(run: StoredRun, task: Task) -> Iterator[dict[str, Any]]:
         ]  # fmt: skip
         learned = item.learned.model_copy(update={"target": task.target, "train_s": None}).model_dump(exclude={"seed"})
         yield {
-            "workload": f"{task.workload}/{task.size}",
+            "workload": task.cell,
             "seed": item.learned.seed,
             "learned": learned,
             "metrics": {name: item.metrics[name]} | ({"steps_to_target": float(reached[0])} if reached else {}),

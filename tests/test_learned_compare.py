@@ -86,10 +86,10 @@ def test_identical_runs_are_the_same_with_any_number_of_seeds() -> None:
 
 
 def test_rounding_is_no_difference() -> None:
-    words = [told(compare(A, side(own=own, sd=1e-5))).verdict for own in range(1, 200)]
+    words = [told(compare(A, side(own=own, sd=1e-5))).verdict for own in range(1, 60)]
     assert set(words) == {"same"}, "a hundredth of what matters, whatever its p"
-    louder = [told(compare(A, side(own=own, sd=0.002))).verdict for own in range(1, 200)]
-    assert louder.count("regressed") + louder.count("improved") <= 20, "5 % are expected"
+    louder = [told(compare(A, side(own=own, sd=0.002))).verdict for own in range(1, 100)]
+    assert louder.count("regressed") + louder.count("improved") <= 12, "5 % are expected"
     assert "undecided" in louder
 
 
@@ -223,13 +223,14 @@ def test_seconds_are_judged_within_a_session_only() -> None:
 def test_runs_say_what_they_learned() -> None:
     base = Recipes(ends={"adamw": {3e-3: seeds(1.52)}})
     a = of_run(recipes_run(base))
-    assert a[0].learned == Learned(
-        seed=0, steps=200, train_s=pytest.approx(3.8), first_loss=pytest.approx(4.55, abs=0.1), metric="loss",
-        better="lower", target=1.75,
-    )  # fmt: skip
+    assert a[0].learned is not None
+    assert a[0].learned.model_dump() == {
+        "seed": 0, "steps": 200, "train_s": pytest.approx(3.8), "first_loss": pytest.approx(4.55, abs=0.1),
+        "metric": "loss", "better": "lower", "target": 1.75,
+    }  # fmt: skip
     assert {each.verdict for each in compare(a, of_run(recipes_run(base))) if each.metric == "loss_area"} == {"same"}
-    worse = of_run(recipes_run(Recipes(ends={"adamw": {3e-3: [value + 0.05 for value in seeds(1.52)]}})))
-    judged = compare(a, worse)
+    worse = Recipes(ends={"adamw": {3e-3: seeds(1.57, (0.003, 0.0, -0.001))}})
+    judged = compare(a, of_run(recipes_run(worse)))
     assert {each.metric: each.verdict for each in judged if each.metric in ("loss_area", "eval_loss")} == {
         "loss_area": "regressed", "eval_loss": "regressed",
     }  # fmt: skip

@@ -48,7 +48,8 @@ def test_a_stored_run_is_read_with_its_warnings(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, a_run_info())
     for record in run_of(0, 1).records:
         folder.append(record, None)
-    with (folder.folder / "trials.jsonl").open("a") as file:
+    folder.finish()
+    with (folder.folder / "steps.jsonl").open("a") as file:
         file.write('{"half": ')
     measured, warnings = read_side(folder.folder)
     assert len(measured) == 2

@@ -18,12 +18,12 @@ from harness.analyse.gates import LOSS_AREA, Gate, held_out_gate, loss_gate
 from harness.analyse.judgement import Judgement
 from harness.analyse.paired import ROUNDING, correlation
 from harness.analyse.quantity import count, listed
-from harness.analyse.stats import Floats, Paired, holm, holm_alphas
+from harness.analyse.stats import Paired, holm, holm_alphas
 from harness.analyse.target_compare import to_target
 from harness.schema.measured import Learned
 
 ALPHA = 0.05
-"""Chance of any wrong word about one kind of figure (areas, held-out values) where versions differ by rounding alone."""
+"""Chance of any wrong word about one kind of figure (areas, held-out values) where only rounding differs."""
 ALPHA_SAME = 0.05
 SEEDS_AT_LEAST = 3
 HELPS_LITTLE = 0.5
@@ -158,12 +158,13 @@ def _p(each: _Seeds, p: float) -> float:
     """The p of the t test; NaN below 3 seeds.
 
     Where all seeds differ by the same to the last digit, as shares of few held-out samples may, their spread is not
-    known and t says 0: then that of sign flips, 2 ÷ 2^seeds.
+    known and t would be sure: then that of sign flips, 2 ÷ 2^seeds.
     """
     if len(each.a) < SEEDS_AT_LEAST:
         return math.nan
-    shift = each.shift
-    return 2 / 2 ** len(shift) if max(shift) - min(shift) <= ROUNDING and not each.equal else p
+    apart = [own - base for base, own in zip(each.a, each.b, strict=True)]
+    constant = min(max(found) - min(found) for found in (apart, each.shift)) <= ROUNDING
+    return 2 / 2 ** len(apart) if constant and not each.equal else p
 
 
 def _verdict(
@@ -171,8 +172,8 @@ def _verdict(
 ) -> Judgement:
     """See docs/verdicts.md."""
     gate, seeds = each.gate, len(each.a)
-    ends = [None if math.isnan(end) else math.exp(end) for end in (low, high)]
-    said = Judgement(each.cell, gate.metric, "undecided", "", math.exp(mean), *ends, rounds=seeds, p=_known(p))
+    low_, high_ = (None if math.isnan(end) else math.exp(end) for end in (low, high))
+    said = Judgement(each.cell, gate.metric, "undecided", "", math.exp(mean), low_, high_, seeds, _known(p))
     if each.equal:
         return replace(said, verdict="same", reason=f"equal for every seed ({count(seeds, 'seed')})")
     if seeds < SEEDS_AT_LEAST:
@@ -183,11 +184,17 @@ def _verdict(
         told = f"shown seed by seed, corrected for all comparisons{pairing}"
         return replace(said, verdict="regressed" if worse else "improved", reason=told)
     if same < ALPHA_SAME:
-        return replace(said, verdict="same", reason=f"a difference of {gate.practical:.1%} or more is ruled out{pairing}")
+        return replace(
+            said, verdict="same", reason=f"a difference of {gate.practical:.1%} or more is ruled out{pairing}"
+        )
     if p < ALPHA:
-        return replace(said, reason=f"a difference is there, but of less than {gate.practical:.1%} as it seems{pairing}")
+        return replace(
+            said, reason=f"a difference is there, but of less than {gate.practical:.1%} as it seems{pairing}"
+        )
     found = math.exp(smallest)
-    more = f"about {needed:,.0f} seeds in all would decide" if math.isfinite(needed) else "no number of seeds would decide"
+    more = (
+        f"about {needed:,.0f} seeds in all would decide" if math.isfinite(needed) else "no number of seeds would decide"
+    )
     return replace(
         said, reason=f"not shown: these seeds find {found - 1:.1%} nine times in ten; {more}{pairing}",
         detectable=found, needed=int(needed) if math.isfinite(needed) else None,

@@ -101,7 +101,11 @@ def paired(own: Mapping[int, float], base: Mapping[int, float], higher: bool) ->
     ratio = not higher and bool((mine > 0).all() and (its > 0).all())
     apart = np.log(mine / its) if ratio else mine - its
     return Paired(
-        tuple(map(float, mine)), tuple(map(float, its)), ratio, mean_interval(list(apart)), correlation(list(mine), list(its))
+        tuple(map(float, mine)),
+        tuple(map(float, its)),
+        ratio,
+        mean_interval(list(apart)),
+        correlation(list(mine), list(its)),
     )
 
 

@@ -43,7 +43,9 @@ def _not_whole(run: StoredRun) -> Iterator[Problem]:
     """Why no verdict is given of a run: it is not over, or trials of it are damaged, missing or there twice."""
     where = str(run.folder)
     if run.info.ended_at is None:
-        expected = "a run that has ended: this one still goes on, or was cut off (`harness run … --resume` does the rest)"
+        expected = (
+            "a run that has ended: this one still goes on, or was cut off (`harness run … --resume` does the rest)"
+        )
         yield Problem(where, "ended_at", "nothing", expected)
         return
     for warning in run.lost:

@@ -93,7 +93,7 @@ def _seeds(rounds: Iterable[Measured]) -> list[int]:
 
 
 def _times(rounds: Iterable[Measured], metric: str) -> dict[int, float]:
-    """By seed, what it took; several rounds of a seed are one, their mean; seeds with one that did not are not there."""
+    """By seed, what it took, the mean of its rounds; a seed is not there where one of them did not reach it."""
     every: dict[int, list[float]] = {}
     for item in rounds:
         if item.learned is not None:

@@ -11,8 +11,8 @@ import typer
 from harness.cli.terminal import AsJson, app, err, out
 
 if TYPE_CHECKING:
-    from harness.analyse.judgement import Judgement
     from harness.analyse.gate import Gate
+    from harness.analyse.judgement import Judgement
 
 Side = Annotated[Path, typer.Argument(help="a run folder, or a file of measured rounds (JSON lines)")]
 Null = Annotated[Path | None, typer.Option(help="A once more, of the same session: what identical code shows")]

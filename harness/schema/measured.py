@@ -16,7 +16,7 @@ from harness.schema.record import SCHEMA_VERSION
 class Learned(BaseModel):
     """What a round is as one of learning. Rounds of one seed are pairs: the same initial weights and order of data.
 
-    Its figures stand in `metrics`: loss_area, eval_<metric>, steps_to_target and time_to_target_s (absent: not reached).
+    Its figures stand in `metrics`: loss_area, eval_<metric>, steps_to_target, time_to_target_s (absent: not reached).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
