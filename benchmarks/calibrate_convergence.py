@@ -70,27 +70,34 @@ class Task:
     micro_batch: int
     rounded: int
     target: float
+    arms: tuple[str, ...] = (BASE, AGAIN, SLOWER, ROUNDED)
 
 
 TASKS = (
     Task("gpt/nano", '{ name = "gpt", context = 32 }', "nano", 150, 4e-3, 8, 8, 4, 2.6),
+    Task("gpt/nano at 1e-3", '{ name = "gpt", context = 32 }', "nano", 150, 1e-3, 8, 8, 4, 2.9, (BASE, SLOWER)),
     Task("mnist1d/mlp", '"mnist1d"', "mlp", 230, 1e-2, 100, 50, 100, 0.5),
 )
 """Targets are such that they are reached within the steps."""
+FOUND_BY = {"gpt/nano at 1e-3": 3, "gpt/nano": 6}
+"""By cell, the seeds that find lr × 0.95. At 4e-3, near the best, it changes the area by 0.14 % only, with an SD of
+0.05 % between seeds: 3 find it in 54 % of tries. Of mnist1d it is not asked: −0.5 % with an SD of 0.6 %."""
+FLAGGED = ("regressed", "improved")
 
 
 def replayed(path: Path = DATA, tries: int = 400) -> list[Figure]:
     """All figures."""
-    curves = recorded(path)
-    figures = []
-    for name in sorted({each.cell for arm in curves.values() for each in arm}):
-        found = share(curves, name, SLOWER, tries, ("regressed", "improved"))
-        figures.append(Figure(f"{name}: lr × 0.95 is found by 3 paired seeds", "≥ 95 %", f"{found:.1%}", found >= 0.95))
-        wrong = share(curves, name, ROUNDED, tries, ("regressed", "improved"), of_any=True)
-        what = f"{name}: runs that differ in rounding alone are flagged"
-        figures.append(Figure(what, "≤ 1 %", f"{wrong:.1%}", wrong <= 0.01))
-        alike = share(curves, name, AGAIN, tries // 10, ("same",))
-        figures.append(Figure(f"{name}: identical runs are the `same`", "all", f"{alike:.0%}", alike == 1.0))
+    curves, figures = recorded(path), []
+    for cell, seeds in FOUND_BY.items():
+        found = share(curves, cell, SLOWER, tries, FLAGGED, seeds=seeds)
+        name = f"{cell}: lr × 0.95 is found by {seeds} paired seeds"
+        figures.append(Figure(name, "≥ 95 %", f"{found:.1%}", found >= 0.95))
+    for cell in (task.cell for task in TASKS if ROUNDED in task.arms):
+        wrong = share(curves, cell, ROUNDED, tries, FLAGGED, of_any=True)
+        name = f"{cell}: runs that differ in rounding alone are flagged, 3 seeds"
+        figures.append(Figure(name, "≤ 1 %", f"{wrong:.1%}", wrong <= 0.01))
+        alike = share(curves, cell, AGAIN, tries // 10, ("same",))
+        figures.append(Figure(f"{cell}: identical runs are the `same`, 3 seeds", "all", f"{alike:.0%}", alike == 1.0))
     return figures
 
 
@@ -147,16 +154,7 @@ def _as_seed(item: Measured, seed: int) -> Measured:
 
 def record(path: Path = DATA) -> None:
     """Record the curves of this tree anew."""
-    lines = []
-    for task in TASKS:
-        for arm, lr, micro_batch, seeds in (
-            (BASE, task.lr, task.micro_batch, SEEDS),
-            (AGAIN, task.lr, task.micro_batch, SEEDS_AGAIN),
-            (SLOWER, 0.95 * task.lr, task.micro_batch, SEEDS),
-            (ROUNDED, task.lr, task.rounded, SEEDS),
-        ):
-            suite = SUITE.format(**vars(replace(task, lr=lr, micro_batch=micro_batch)), seeds=[*range(seeds)])
-            lines += [json.dumps({"arm": arm, **row}) for row in _rows(_run(suite), task)]
+    lines = [json.dumps(row) for task in TASKS for arm in task.arms for row in _rows(task, arm)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -170,20 +168,25 @@ def _run(suite: str) -> StoredRun:
         return read_run(Path(done.stdout.splitlines()[-1]))
 
 
-def _rows(run: StoredRun, task: Task) -> Iterator[dict[str, Any]]:
+def _rows(task: Task, arm: str) -> Iterator[dict[str, Any]]:
     """By seed: mean losses of blocks of steps, held-out value, and steps to the task's own target."""
+    asked = replace(
+        task,
+        lr=0.95 * task.lr if arm == SLOWER else task.lr,
+        micro_batch=task.rounded if arm == ROUNDED else task.micro_batch,
+    )
+    run = _run(SUITE.format(**vars(asked), seeds=[*range(SEEDS_AGAIN if arm == AGAIN else SEEDS)]))
     for item, of_item in zip(of_run(run), run.records, strict=True):
         assert item.learned is not None, item.reason
         losses = [float(each or math.nan) for each in run.series[of_item.trial.id].columns["loss"]]
         name, sign = f"eval_{item.learned.metric}", 1 if item.learned.better == "higher" else -1
-        reached = [
-            each.step for each in of_item.evaluations if sign * each.metrics[name] >= sign * task.target
-        ]  # fmt: skip
-        learned = item.learned.model_copy(update={"target": task.target, "train_s": None}).model_dump(exclude={"seed"})
+        reached = [each.step for each in of_item.evaluations if sign * each.metrics[name] >= sign * task.target]
+        learned = item.learned.model_copy(update={"target": task.target, "train_s": None})
         yield {
+            "arm": arm,
             "workload": task.cell,
             "seed": item.learned.seed,
-            "learned": learned,
+            "learned": learned.model_dump(exclude={"seed"}),
             "metrics": {name: item.metrics[name]} | ({"steps_to_target": float(reached[0])} if reached else {}),
             "loss": [math.fsum(losses[at : at + BLOCK]) / BLOCK for at in range(0, len(losses), BLOCK)],
         }

@@ -48,6 +48,33 @@ def square(size: str) -> workloads.Workload:
         loss=loss,
         evaluate=lambda model, batch: {{"accuracy": ((model(batch[0]).argmax(1) == batch[1]).sum(), len(batch[1]))}},
     )
+
+
+@workloads.register(
+    "streams", sizes={{"only": {{}}}}, unit="row", metric="accuracy", better="higher", target=0.9,
+    recipe=Recipe(optimizer="sgd", lr=1e-3, schedule="constant", weight_decay=0.0, clip="off"),
+    global_batch=8, micro_batch=8,
+)
+def streams(size: str) -> workloads.Workload:
+    """A small layer, and additions to more memory than the caches hold."""
+    rows = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    labels = (rows.sum(dim=1) > 0).long()
+    held = []
+
+    def loss(model, batch):
+        if not held:
+            held.extend(torch.zeros(FLOATS) for _ in range(STREAMS))
+        for each in (*held, *held[:AGAIN]):
+            each.add_(1.0)
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    return workloads.Workload(
+        build=lambda: nn.Linear(8, 2),
+        train=(rows, labels),
+        held_out=(rows, labels),
+        loss=loss,
+        evaluate=lambda model, batch: {{"accuracy": ((model(batch[0]).argmax(1) == batch[1]).sum(), len(batch[1]))}},
+    )
 '''
 SUITE = """
 question = "Is it slower?"

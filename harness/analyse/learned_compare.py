@@ -22,8 +22,10 @@ from harness.analyse.stats import Paired, holm, holm_alphas
 from harness.analyse.target_compare import to_target
 from harness.schema.measured import Learned
 
-ALPHA = 0.05
-"""Chance of any wrong word about one kind of figure (areas, held-out values) where only rounding differs."""
+ALPHA_AREA = 0.05
+"""Chance at most of a wrong word about an area where only rounding differs; nearly 0, as that is mostly too little …"""
+ALPHA_HELD_OUT = 0.01
+"""… while few held-out samples make large steps of it."""
 ALPHA_SAME = 0.05
 SEEDS_AT_LEAST = 3
 HELPS_LITTLE = 0.5
@@ -58,7 +60,8 @@ class _Seeds:
 def judge_learned(cells: Mapping[str, tuple[Rounds, Rounds]]) -> list[Judgement]:
     """Judge what was learned in every cell whose rounds say so; B against A. All rounds have ended OK."""
     found: list[Judgement] = []
-    waiting: dict[str, list[_Seeds]] = {}
+    areas: list[_Seeds] = []
+    held_out: list[_Seeds] = []
     target: dict[str, tuple[Rounds, Rounds]] = {}
     for cell, (a, b) in cells.items():
         if not any(item.learned for item in (*a.values(), *b.values())):
@@ -72,10 +75,12 @@ def judge_learned(cells: Mapping[str, tuple[Rounds, Rounds]]) -> list[Judgement]
             if isinstance(told, Judgement):
                 found.append(told)
             elif told is not None:
-                waiting.setdefault("area" if gate.metric == LOSS_AREA else "held out", []).append(told)
-    for kind in waiting.values():  # each is a family of its own: the primary pays for no other
-        found += _judged(kind)
-    return [*found, *to_target(target)]
+                (areas if gate.metric == LOSS_AREA else held_out).append(told)
+    return [*found, *_judged(areas), *_judged(held_out), *to_target(target)]
+
+
+def _alpha(gate: Gate) -> float:
+    return ALPHA_AREA if gate.metric == LOSS_AREA else ALPHA_HELD_OUT
 
 
 def _gates(rounds: Rounds) -> list[Gate]:
@@ -139,13 +144,15 @@ def _by_seed(cell: str, gate: Gate, sides: tuple[Rounds, Rounds]) -> _Seeds | Ju
 
 
 def _judged(kind: Sequence[_Seeds]) -> list[Judgement]:
-    """All of a kind at once, as the correction is over all; seeds that one has fewer of than another are NaN."""
+    """All of a kind at once, a family of its own: the primary pays for no other. Seeds that one lacks are NaN."""
+    if not kind:
+        return []
     table = Paired.of(np.full((len(kind), max(len(each.a) for each in kind)), np.nan))
     for row, each in zip(table.logs, kind, strict=True):
         row[: len(each.a)] = each.shift
     p = np.array([_p(each, float(own)) for each, own in zip(kind, table.p_t, strict=True)])
     bands = np.array([each.gate.band for each in kind])
-    levels = holm_alphas(p, ALPHA)
+    levels = holm_alphas(p, _alpha(kind[0].gate))
     low, high = table.interval()
     columns = (
         *(table.centre, low, high, holm(p), table.p_same(bands), table.detectable(levels)),
@@ -179,7 +186,7 @@ def _verdict(
     if seeds < SEEDS_AT_LEAST:
         return replace(said, reason=f"{count(seeds, 'seed')}: a verdict needs {SEEDS_AT_LEAST}")
     pairing = _pairing(each)
-    if p < ALPHA and abs(mean) >= gate.band:
+    if p < _alpha(gate) and abs(mean) >= gate.band:
         worse = (mean > 0) != gate.higher_is_better
         told = f"shown seed by seed, corrected for all comparisons{pairing}"
         return replace(said, verdict="regressed" if worse else "improved", reason=told)
@@ -187,7 +194,7 @@ def _verdict(
         return replace(
             said, verdict="same", reason=f"a difference of {gate.practical:.1%} or more is ruled out{pairing}"
         )
-    if p < ALPHA:
+    if p < _alpha(gate):
         return replace(
             said, reason=f"a difference is there, but of less than {gate.practical:.1%} as it seems{pairing}"
         )
