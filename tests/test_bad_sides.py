@@ -152,7 +152,7 @@ BROKEN_RUNS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "still running": (
         edit("run.json", lambda old: json.dumps(json.loads(old) | {"ended_at": None})),
-        "ended_at: found 'nothing', expected a run that has ended: this one still goes on, or was cut off",
+        "ended_at: expected a run that has ended: this one still goes on, or was cut off",
     ),
     "interrupted": (
         edit("trials.jsonl", lambda old: "".join(old.splitlines(keepends=True)[:2])),

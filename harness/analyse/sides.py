@@ -46,7 +46,7 @@ def _not_whole(run: StoredRun) -> Iterator[Problem]:
         expected = (
             "a run that has ended: this one still goes on, or was cut off (`harness run … --resume` does the rest)"
         )
-        yield Problem(where, "ended_at", "nothing", expected)
+        yield Problem(where, "ended_at", None, expected)
         return
     for warning in run.lost:
         yield Problem(warning, "", None, "a run whose trials are whole: no verdict is given of what is left")
