@@ -19,37 +19,23 @@ from tests.trials import a_record, a_run_info, a_series, a_trial
 
 Typed = Callable[..., tuple[int, str]]
 VERDICTS = ("regressed", "improved", "same")
-FULL: dict[str, Any] = {
-    "accelerator": "cuda",
-    "accelerator_names": ["NVIDIA H200"],
-    "accelerator_memory_bytes": [139 * GIB],
-    "driver": "570.1",
-    "cuda": "12.8",
-    "cpu_model": "X",
-    "cpu_capability": "AVX512",
-    "cpu_quota_cores": 8.0,
-    "cores": [0, 1, 2, 3],
-    "memory_bytes": 128 * GIB,
-    "torch": "2.13.0",
-    "governor": "performance",
-    "host": "lab",
-    "clock_mhz": 2500,
+FIELDS: dict[str, tuple[Any, Any]] = {
+    "accelerator": ("cuda", "xpu"),
+    "accelerator_names": (["NVIDIA H200"], ["NVIDIA B200"]),
+    "accelerator_memory_bytes": ([139 * GIB], [80 * GIB]),
+    "driver": ("570.1", "571.0"),
+    "cuda": ("12.8", "13.0"),
+    "cpu_model": ("X", "Y"),
+    "cpu_capability": ("AVX512", "AVX2"),
+    "cpu_quota_cores": (8.0, 4.0),
+    "cores": ([0, 1, 2, 3], [0, 1]),
+    "memory_bytes": (128 * GIB, 64 * GIB),
+    "torch": ("2.13.0", "2.14.0"),
+    "governor": ("performance", "powersave"),
 }
-"""A fingerprint with all that decides speed, and two that do not."""
-OTHER: dict[str, Any] = {
-    "accelerator": "xpu",
-    "accelerator_names": ["NVIDIA B200"],
-    "accelerator_memory_bytes": [80 * GIB],
-    "driver": "571.0",
-    "cuda": "13.0",
-    "cpu_model": "Y",
-    "cpu_capability": "AVX2",
-    "cpu_quota_cores": 4.0,
-    "cores": [0, 1],
-    "memory_bytes": 64 * GIB,
-    "torch": "2.14.0",
-    "governor": "powersave",
-}
+"""All of a fingerprint that decides speed, on two machines."""
+FULL = {name: here for name, (here, _there) in FIELDS.items()} | {"host": "lab", "clock_mhz": 2500}
+OTHER = {name: there for name, (_here, there) in FIELDS.items()}
 
 
 @pytest.fixture
@@ -269,6 +255,8 @@ def test_nothing_measured_on_either_side_is_exit_2(tmp_path: Path, typed: Typed)
     broken = [each.model_copy(update={"status": "CRASHED", "reason": "planted"}) for each in FEW]
     code, told = gated(typed, kept(tmp_path / "a", broken), kept(tmp_path / "b", broken))
     assert (code, "no round ended well on either side" in told, "nothing was measured" in told) == (2, True, True)
+    other = [each.model_copy(update={"status": "PARITY_FAILED"}) for each in FEW]
+    assert typed("gate", "--baseline", kept(tmp_path / "e", other), "--candidate", kept(tmp_path / "f", other))[0] == 3
     some = [*broken, *side(cells=2, rounds=4)[4:]]
     assert typed("gate", "--baseline", kept(tmp_path / "c", some), "--candidate", kept(tmp_path / "d", some))[0] == 3
 

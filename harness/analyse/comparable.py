@@ -16,6 +16,8 @@ Rounds: TypeAlias = dict[str, Measured]
 """By name of the round."""
 
 REASON_LENGTH = 160
+OTHER_THING = "PARITY_FAILED"
+"""How rounds end that ran well and trained something else: they were measured, and are no comparison."""
 NOTHING = "no round ended well on either side"
 """How the reason begins where a cell was measured nowhere."""
 
@@ -48,7 +50,8 @@ def incomplete(a: Sequence[Measured], b: Sequence[Measured]) -> str | None:
         name: [f"round {item.round} ended {_how(item)}" for item in side if item.status != "OK"]
         for name, side in (("A", a), ("B", b))
     }
-    if len(lost["A"]) == len(a) and len(lost["B"]) == len(b):
+    everything = len(lost["A"]) == len(a) and len(lost["B"]) == len(b)
+    if everything and not any(item.status == OTHER_THING for item in (*a, *b)):
         return f"{NOTHING}: in A {listed(lost['A'], most=2)}; in B {listed(lost['B'], most=2)}"
     for name, bad in lost.items():
         if bad:
