@@ -23,6 +23,11 @@ NOTHING = "no round ended well on either side"
 
 
 def refused(a: Sequence[Measured], b: Sequence[Measured]) -> str | None:
+    """Why two sets of rounds of one cell cannot be compared at all; None: they can."""
+    return no_pairs(a, b) or incomplete(a, b)
+
+
+def no_pairs(a: Sequence[Measured], b: Sequence[Measured]) -> str | None:
     """Why two sets of rounds of one cell are nothing to be compared, whatever became of them; None: they are."""
     for name, side in (("A", a), ("B", b)):
         if not side:

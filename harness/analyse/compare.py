@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.analyse.comparable import Rounds, incomplete, newly_failing, refused, unusable
+from harness.analyse.comparable import Rounds, incomplete, newly_failing, no_pairs, unusable
 from harness.analyse.gates import Gate, gates, is_learned
 from harness.analyse.judgement import Judgement, Verdict
 from harness.analyse.learned_compare import judge_learned
@@ -85,7 +85,7 @@ def compare(a: Iterable[Measured], b: Iterable[Measured], null: Iterable[Measure
 
 def _told_at_once(cell: str, a: Sequence[Measured], b: Sequence[Measured]) -> Judgement | None:
     """What is said of a cell whose rounds are no pairs, or did not all end well; None: they are to be judged."""
-    if refusal := refused(a, b):
+    if refusal := no_pairs(a, b):
         return Judgement(cell, "", "not comparable", refusal)
     if broken := newly_failing(a, b):
         return Judgement(cell, "status", "regressed", broken)
