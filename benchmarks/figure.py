@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table."""
+    """A figure with its goal. met: whether it is reached."""
 
     name: str
     goal: str

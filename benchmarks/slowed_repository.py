@@ -1,7 +1,10 @@
-"""A repository of two commits, the second 3 % slower by its own arithmetic: for `benchmarks.calibrate --live`.
+"""A repository of two commits, the second slower by its own work: for `benchmarks.calibrate --live`.
 
-A step is 8 square layers, forward and backward: 23 matrix products (nobody asks for the input's gradient). The second
-commit repeats one of them and throws it away: 4.3 % of the products, seen as 3.0 to 3.9 % of CPU time in four sessions.
+square   8 square layers, forward and backward: 23 matrix products (nobody asks for the input's gradient). The second
+         commit repeats one of them and throws it away: 4.3 % of the products, seen as 3.0 to 3.9 % of CPU time.
+streams  16 additions to 8 MiB each, of 128 MiB in all, more than the caches hold: a step waits for memory. The second
+         commit adds to one of them again: 6.3 % of the traffic, 5 % of the CPU time, as the rest of a step is 1 ms.
+
 That is proportional to CPU time whatever else the machine does; a 3 % spin by the wall clock measured 12 % under load.
 """
 
@@ -19,6 +22,7 @@ from harness.schema.suite import Recipe
 
 LAYERS, WIDTH, ROWS = 8, 256, 128
 AGAIN = {again}
+STREAMS, FLOATS = 16, 2**21
 
 
 @workloads.register(
@@ -44,15 +48,42 @@ def square(size: str) -> workloads.Workload:
         loss=loss,
         evaluate=lambda model, batch: {{"accuracy": ((model(batch[0]).argmax(1) == batch[1]).sum(), len(batch[1]))}},
     )
+
+
+@workloads.register(
+    "streams", sizes={{"only": {{}}}}, unit="row", metric="accuracy", better="higher", target=0.9,
+    recipe=Recipe(optimizer="sgd", lr=1e-3, schedule="constant", weight_decay=0.0, clip="off"),
+    global_batch=8, micro_batch=8,
+)
+def streams(size: str) -> workloads.Workload:
+    """A small layer, and additions to more memory than the caches hold."""
+    rows = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    labels = (rows.sum(dim=1) > 0).long()
+    held = []
+
+    def loss(model, batch):
+        if not held:
+            held.extend(torch.zeros(FLOATS) for _ in range(STREAMS))
+        for each in (*held, *held[:AGAIN]):
+            each.add_(1.0)
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    return workloads.Workload(
+        build=lambda: nn.Linear(8, 2),
+        train=(rows, labels),
+        held_out=(rows, labels),
+        loss=loss,
+        evaluate=lambda model, batch: {{"accuracy": ((model(batch[0]).argmax(1) == batch[1]).sum(), len(batch[1]))}},
+    )
 '''
 SUITE = """
 question = "Is it slower?"
 baseline = { strategy = "single" }
 [fixed]
-workload = "square"
 size = "only"
 devices = 2
 [grid]
+workload = ["square", "streams"]
 strategy = ["single"]
 """
 

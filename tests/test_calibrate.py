@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.calibrate import CLOCKS, DATA, Block, called_same, coverage, false_verdicts, recorded
+from benchmarks.calibrate import CLOCKS, DATA, Block, _slowed, called_same, coverage, false_verdicts, recorded
 from harness.run.ab.adjacent import seconds_by_ratio
 
 
@@ -54,3 +54,11 @@ def test_seconds_by_ratio_shows_an_effect_whole_and_leaves_a_slow_moment_out() -
     assert found["null"] / found["a"] == pytest.approx(1.0, abs=0.02)
     plain = {arm: float(np.median([s for block in blocks for s in block[arm]])) for arm in ("a", "b")}
     assert found["a"] == pytest.approx(plain["a"])
+
+
+def test_a_slow_down_that_is_found_too_late_is_not_found() -> None:
+    quick, late, missed = ("regressed", 1.05, 200.0), ("regressed", 1.05, 250.0), ("undecided", 1.01, 200.0)
+    assert _slowed("streams", [quick] * 20).met
+    assert _slowed("streams", [quick] * 19 + [late]).met, "19 of 20 are 95 %"
+    for told in ([quick] * 18 + [late] * 2, [quick] * 18 + [missed] * 2):
+        assert not _slowed("streams", told).met

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from harness.analyse.compare import Judgement, compare
-from harness.analyse.sides import of_run, read_file, read_side
+from harness.analyse.measured_file import read_file
+from harness.analyse.sides import of_run, read_side
 from harness.report.comparison import as_rows, comparison, in_words, percent
 from harness.run.store import RunFolder
 from harness.run.stored import StoredRun
@@ -48,7 +49,8 @@ def test_a_stored_run_is_read_with_its_warnings(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, a_run_info())
     for record in run_of(0, 1).records:
         folder.append(record, None)
-    with (folder.folder / "trials.jsonl").open("a") as file:
+    folder.finish()
+    with (folder.folder / "steps.jsonl").open("a") as file:
         file.write('{"half": ')
     measured, warnings = read_side(folder.folder)
     assert len(measured) == 2

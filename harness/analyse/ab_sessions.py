@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.analyse.sides import read_file
+from harness.analyse.measured_file import read_file
 from harness.schema.errors import HarnessError, StoreError
 from harness.schema.measured import Measured
 

@@ -3,7 +3,7 @@
 Within one session rounds are pairs: one log ratio each (`stats.Paired`). Rounds of different sessions are compared
 through a cell whose code is the same in both, the anchor (`stats.Unpaired`): each value is divided by its own round's
 anchor before. Without an anchor two sessions say nothing: stored values of identical code differ by 9 % in CPU time
-and by 94 % on the wall.
+and by 94 % on the wall. What is learned is compared seed by seed, whatever the sessions (`learned_compare`).
 """
 
 from __future__ import annotations
@@ -11,43 +11,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
-from harness.analyse.comparable import Rounds, newly_failing, refused, unusable
-from harness.analyse.gates import Gate, gates
+from harness.analyse.comparable import Rounds, incomplete, newly_failing, no_pairs, unusable
+from harness.analyse.gates import Gate, gates, is_learned
+from harness.analyse.judgement import Judgement, Verdict
+from harness.analyse.learned_compare import judge_learned
 from harness.analyse.quantity import count, listed
 from harness.analyse.stats import Floats, Paired, Unpaired, holm, holm_alphas
 from harness.schema.measured import Measured
 
-Verdict = Literal["regressed", "improved", "same", "undecided", "not comparable"]
+__all__ = ["Judgement", "Verdict", "compare"]
 ALPHA = 0.01
 """Chance of any wrong `regressed` or `improved` in the whole comparison of identical code."""
 ALPHA_SIGN = 0.05
 """What sign flips must agree to, uncorrected: n rounds cannot give less than 2 ÷ 2^n, so 5 could never agree."""
 ALPHA_SAME = 0.05
 ROUNDS_AT_LEAST = 6
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What is said of one cell and metric. effect, low, high: ratios of B to A, the interval at 95 %, corrected for
-    nothing; p: corrected over the comparison; detectable: the smallest ratio above 1 that these rounds would have
-    found nine times in ten; needed: rounds in all that would decide it, None where no number would.
-    """
-
-    cell: str
-    metric: str
-    verdict: Verdict
-    reason: str
-    effect: float | None = None
-    low: float | None = None
-    high: float | None = None
-    rounds: int = 0
-    p: float | None = None
-    detectable: float | None = None
-    needed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,29 +58,40 @@ class _Row:
 def compare(a: Iterable[Measured], b: Iterable[Measured], null: Iterable[Measured] = ()) -> list[Judgement]:
     """Judge every cell of either side, B against A. null: A once more, from the same session.
 
-    That is what identical code shows: where it differs by itself, nothing timed is called regressed or improved.
+    That is what identical code shows: where it differs by itself, nothing timed is called regressed or improved, and
+    where it learns something else, nothing that is learned.
     """
     first, second, again = _by_cell(a), _by_cell(b), _by_cell(null)
     found: list[Judgement] = []
+    pairs: dict[str, tuple[Rounds, Rounds]] = {}
+    for cell in dict.fromkeys([*first, *second]):
+        told = _told_at_once(cell, first.get(cell, []), second.get(cell, []))
+        if told is None:
+            pairs[cell] = ({item.round: item for item in first[cell]}, {item.round: item for item in second[cell]})
+        else:
+            found.append(told)
     timed: list[_Timed] = []
     anchors = _anchors(first, second)
-    for cell in dict.fromkeys([*first, *second]):
-        one, other = first.get(cell, []), second.get(cell, [])
-        if broken := newly_failing(one, other):
-            found.append(Judgement(cell, "status", "regressed", broken))
-            continue
-        if refusal := refused(one, other):
-            found.append(Judgement(cell, "", "not comparable", refusal))
-            continue
-        rounds = ({item.round: item for item in one}, {item.round: item for item in other})
-        for gate in gates(one[0].device):
+    for cell, rounds in pairs.items():
+        for gate in gates(first[cell][0].device):
             _judge_metric(cell, gate, rounds, anchors, found, timed)
-    found += _judged(timed)
+    found += _judged(timed) + judge_learned(pairs)
     if not again:
         return found
     alike = compare(_flat(first), _flat(again))
     control = [each for each in alike if each.verdict in ("regressed", "improved") and each.p is not None]
-    return [_downgraded(each, control) for each in found] if control else found
+    return [_downgraded(each, control) for each in found]
+
+
+def _told_at_once(cell: str, a: Sequence[Measured], b: Sequence[Measured]) -> Judgement | None:
+    """What is said of a cell whose rounds are no pairs, or did not all end well; None: they are to be judged."""
+    if refusal := no_pairs(a, b):
+        return Judgement(cell, "", "not comparable", refusal)
+    if broken := newly_failing(a, b):
+        return Judgement(cell, "status", "regressed", broken)
+    if lost := incomplete(a, b):
+        return Judgement(cell, "", "not comparable", lost)
+    return None
 
 
 def _flat(cells: Mapping[str, Sequence[Measured]]) -> list[Measured]:
@@ -265,5 +257,12 @@ def _not_shown(said: Judgement, each: _Timed, row: _Row) -> Judgement:
 def _downgraded(each: Judgement, control: Sequence[Judgement]) -> Judgement:
     if each.verdict not in ("regressed", "improved") or each.p is None:  # what is counted is not of chance
         return each
-    shown = listed([f"{item.cell} {item.metric} ({item.effect:.3f}×)" for item in control], most=3)
+    alike = [item for item in control if is_learned(item.metric) == is_learned(each.metric)]
+    if not alike:
+        return each
+    shown = listed([f"{item.cell} {item.metric}{_times(item.effect)}" for item in alike], most=3)
     return replace(each, verdict="undecided", reason=f"identical code differed in this session as well: {shown}")
+
+
+def _times(effect: float | None) -> str:
+    return "" if effect is None else f" ({effect:.3f}×)"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
-from harness.analyse.compare import Judgement
+from harness.analyse.comparable import NOTHING
+from harness.analyse.judgement import Judgement
 
 NEW = "only B has it"
 """A cell without a past is told, and stops nobody."""
@@ -34,10 +35,11 @@ def gate(judgements: Sequence[Judgement], strict: bool = False) -> Gate:
     """The first that applies: something regressed, nothing was measured on both sides, something cannot be compared,
     something is undecided (only where that is asked for), nothing is worse.
     """
-    words = [each.verdict for each in judgements if each.reason != NEW]
+    known = [each for each in judgements if each.reason != NEW]
+    words = [each.verdict for each in known]
     if "regressed" in words:
         return Gate.REGRESSED
-    if not words:
+    if all(each.reason.startswith(NOTHING) for each in known):
         return Gate.NOTHING_MEASURED
     if "not comparable" in words:
         return Gate.NOT_COMPARABLE

@@ -1,4 +1,4 @@
-"""What each metric is judged by: how much matters, and whether it is timed or counted."""
+"""What each metric is judged by: how much matters, and whether it is timed, counted or learned."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Literal
 
 from harness.schema.metrics import metric as definition_of
 
-Kind = Literal["timed", "counted", "identity"]
+Kind = Literal["timed", "counted", "identity", "learned"]
 
 
 @dataclass(frozen=True)
 class Gate:
     """kind: timed (differs from run to run: statistics), counted (does not: any difference is one), identity (must be
-    equal: else another thing was measured); practical: relative difference from which on it matters.
+    equal: else another thing was measured), learned (differs from seed to seed: see `learned_compare`); practical:
+    relative difference from which on it matters; better: where the dictionary leaves that to the workload.
     """
 
     metric: str
@@ -22,6 +23,7 @@ class Gate:
     practical: float = 0.01
     across: bool = True
     """whether an anchor makes it comparable between two sessions"""
+    better: Literal["higher", "lower"] | None = None
 
     @property
     def band(self) -> float:
@@ -30,8 +32,8 @@ class Gate:
 
     @property
     def higher_is_better(self) -> bool:
-        """Which way is better, by the dictionary of metrics."""
-        return definition_of(self.metric).better == "higher"
+        """Which way is better, by the dictionary of metrics or the workload."""
+        return (self.better or definition_of(self.metric).better) == "higher"
 
 
 WALL_ON_CPU = 0.10
@@ -40,6 +42,8 @@ ROUND = 0.05
 """Rounds of pytest-benchmark are of another session than the other side's: an anchor takes most of it away, not all."""
 COUNTED = ("peak_allocated_bytes", "communicated_bytes", "model_flops")
 IDENTITY = ("parameters",)
+LOSS_AREA = "loss_area"
+TO_TARGET = ("steps_to_target", "time_to_target_s")
 
 
 def gates(device: str) -> list[Gate]:
@@ -52,3 +56,23 @@ def gates(device: str) -> list[Gate]:
     timed += [Gate("round_cpu_s", "timed", ROUND)]
     timed += [Gate("compile_s", "timed", 0.10), Gate("joules_per_sample", "timed", 0.05)]
     return [*timed, *(Gate(name, "counted") for name in COUNTED), *(Gate(name, "identity") for name in IDENTITY)]
+
+
+def loss_gate() -> Gate:
+    """The primary gate of what is learned: a difference of 0.1 % matters, as identical code shows none at all."""
+    return Gate(LOSS_AREA, "learned", 0.001)
+
+
+def held_out_gate(metric: str, better: Literal["higher", "lower"]) -> Gate:
+    """Of the held-out metric after the last step. metric: without `eval_`."""
+    return Gate(f"eval_{metric}", "learned", 0.01, better=better)
+
+
+def target_gate(metric: str) -> Gate:
+    """Of steps or seconds to the target, which differ by 14 to 17 % from seed to seed."""
+    return Gate(metric, "learned", 0.10)
+
+
+def is_learned(metric: str) -> bool:
+    """Whether a metric is one of what is learned."""
+    return metric in (LOSS_AREA, *TO_TARGET) or metric.startswith("eval_")

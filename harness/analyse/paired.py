@@ -101,13 +101,16 @@ def paired(own: Mapping[int, float], base: Mapping[int, float], higher: bool) ->
     ratio = not higher and bool((mine > 0).all() and (its > 0).all())
     apart = np.log(mine / its) if ratio else mine - its
     return Paired(
-        tuple(map(float, mine)), tuple(map(float, its)), ratio, mean_interval(list(apart)), _correlation(mine, its)
+        tuple(map(float, mine)),
+        tuple(map(float, its)),
+        ratio,
+        mean_interval(list(apart)),
+        correlation(list(mine), list(its)),
     )
 
 
-def _correlation(
-    own: np.ndarray[tuple[int], np.dtype[np.float64]], base: np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> float | None:
+def correlation(own: Sequence[float], base: Sequence[float]) -> float | None:
+    """Pearson's, of the pairs; None with fewer than 3 of them or where either side is constant."""
     if len(own) < ROUNDS_AT_LEAST or np.ptp(own) == 0 or np.ptp(base) == 0:
         return None
     return float(np.corrcoef(own, base)[0, 1])

@@ -27,9 +27,9 @@ def read_record_file(path: Path) -> StoredRun | None:
         raise StoreError(f"{path}: {error.strerror or error}") from error
     info = RunInfo(
         suite={}, suite_file="", question="", machine_key=records[0].environment if records else "", environment={},
-        planned=len(records), command="", started_at="", session=str(path.resolve()),
+        planned=len(records), command="", started_at="", ended_at="", session=str(path.resolve()),
     )  # fmt: skip
-    return StoredRun(path, info, records, warnings=warnings)
+    return StoredRun(path, info, records, warnings=warnings, lost=warnings)
 
 
 def _holds_records(path: Path) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.analyse.compare import Judgement, compare
+from harness.analyse.compare import compare
 from harness.analyse.gates import gates
+from harness.analyse.judgement import Judgement
 from harness.schema.measured import Measured
 
 P_SEEN = 0.2

@@ -11,8 +11,8 @@ import typer
 from harness.cli.terminal import AsJson, app, err, out
 
 if TYPE_CHECKING:
-    from harness.analyse.compare import Judgement
     from harness.analyse.gate import Gate
+    from harness.analyse.judgement import Judgement
 
 Side = Annotated[
     Path,

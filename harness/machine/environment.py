@@ -26,6 +26,9 @@ VARIABLES = ("NCCL_", "OMP_", "MKL_", "TORCH_", "PYTORCH_", "GLOO_", "KMP_", "CU
 MOMENTARY = frozenset({"load_average", "clock_mhz", "accelerator_throttle"})
 """Read at one moment: kept to explain a number, never part of what a machine is."""
 GIB = 2**30
+ALIKE = ("accelerator", "accelerator_names", "driver", "cuda", "cpu_model", "cpu_capability", "cpu_quota_cores")
+DECIDING = frozenset({*ALIKE, "torch", "governor", "core_count", "memory_gib", "accelerator_memory_gib"})
+"""All that `deciding` may hold."""
 
 
 def fingerprint() -> Fingerprint:
@@ -67,8 +70,7 @@ def machine_key(found: Mapping[str, Any]) -> str:
 
 def deciding(found: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a fingerprint that decides speed, rounded where it is noisy."""
-    alike = ("accelerator", "accelerator_names", "driver", "cuda", "cpu_model", "cpu_capability", "cpu_quota_cores")
-    part = {key: found[key] for key in (*alike, "torch", "governor") if key in found}
+    part = {key: found[key] for key in (*ALIKE, "torch", "governor") if key in found}
     if "cores" in found:
         part["core_count"] = len(found["cores"])
     sizes = [found[key] for key in ("memory_bytes", "memory_limit_bytes") if key in found]
@@ -77,6 +79,12 @@ def deciding(found: Mapping[str, Any]) -> dict[str, Any]:
     if "accelerator_memory_bytes" in found:
         part["accelerator_memory_gib"] = [round(size / GIB) for size in found["accelerator_memory_bytes"]]
     return part
+
+
+def other_machine(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """What of two deciding parts is known of both and differs, in words: `cpu model: X against Y`."""
+    known = [key for key in a if key in DECIDING and key in b]
+    return _compared({key: a[key] for key in known}, {key: b[key] for key in known})
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

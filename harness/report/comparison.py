@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.analyse.compare import Judgement
+from harness.analyse.judgement import Judgement
 from harness.analyse.quantity import ABSENT, SPACE, listed
 from harness.report.text import clip
 

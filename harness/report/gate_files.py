@@ -6,8 +6,8 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 
-from harness.analyse.compare import Judgement
 from harness.analyse.gate import MEANS, Gate
+from harness.analyse.judgement import Judgement
 from harness.analyse.quantity import ABSENT
 from harness.report.comparison import ORDER, as_rows, in_words, percent
 from harness.report.text import clip

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from harness.schema.record import SCHEMA_VERSION, StepSeries
+from harness.schema.record import SCHEMA_OLDEST, SCHEMA_VERSION, StepSeries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,10 +88,19 @@ def json_lines(path: Path, warn: Warn) -> Iterable[tuple[int, dict[str, Any]]]:
             what = "last line is torn: its writer was cut off" if last else "line is damaged"
             warn(f"{path}:{number}: {what}; left out")
             continue
-        if version > SCHEMA_VERSION:
-            warn(f"{path}:{number}: written by a newer version (schema {version}, known {SCHEMA_VERSION}); left out")
+        if other := other_version(version):
+            warn(f"{path}:{number}: {other}; left out")
             continue
         yield number, content
+
+
+def other_version(version: int) -> str | None:
+    """What to say of something that this version of the harness does not read; None: it does."""
+    if version > SCHEMA_VERSION:
+        return f"written by a newer version (schema {version}, known {SCHEMA_VERSION})"
+    if version < SCHEMA_OLDEST:
+        return f"written by an older version (schema {version}, known from {SCHEMA_OLDEST} on)"
+    return None
 
 
 def _first(error: ValidationError) -> str:
@@ -175,6 +184,7 @@ def _read_npz(path: Path, warn: Warn) -> dict[str, StepSeries]:
 
 
 def _version_known(path: Path, version: int, warn: Warn) -> bool:
-    if version > SCHEMA_VERSION:
-        warn(f"{path}: written by a newer version (schema {version}, known {SCHEMA_VERSION}); left out")
-    return version <= SCHEMA_VERSION
+    other = other_version(version)
+    if other:
+        warn(f"{path}: {other}; left out")
+    return other is None

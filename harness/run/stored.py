@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.run.search import Search
-from harness.run.series_file import json_lines, read_series
+from harness.run.series_file import json_lines, other_version, read_series
 from harness.run.store import REFERENCES_FILE, RUN_FILE, RUNS, TRIALS_FILE
 from harness.schema.errors import StoreError
 from harness.schema.record import SCHEMA_VERSION, Record, RunInfo, Status, StepSeries
@@ -19,7 +19,9 @@ Warn = Callable[[str], None]
 
 @dataclass
 class StoredRun:
-    """A run read back. series: by trial id, references included; warnings: what was not whole, with file and line."""
+    """A run read back. series: by trial id, references included; warnings: what was not whole, with file and line;
+    lost: those of them that are of trials, so that rounds may be missing or stand for others.
+    """
 
     folder: Path
     info: RunInfo
@@ -27,6 +29,7 @@ class StoredRun:
     references: list[Record] = field(default_factory=list)
     series: dict[str, StepSeries] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
 def read_run(folder: Path, series: bool = True) -> StoredRun:
@@ -37,14 +40,15 @@ def read_run(folder: Path, series: bool = True) -> StoredRun:
     Raises StoreError where the folder or its run.json is missing or cannot be understood.
     """
     warnings: list[str] = []
+    lost: list[str] = []
     try:
         info = _run_info(folder)
-        records = read_records(folder / TRIALS_FILE, warnings.append)
+        records = read_records(folder / TRIALS_FILE, lost.append)
         references = read_records(folder / REFERENCES_FILE, warnings.append)
     except OSError as error:
         raise StoreError(f"run folder {folder}: {error.filename or folder}: {error.strerror or error}") from error
     steps = read_series(folder, warnings.append) if series else {}
-    return StoredRun(folder, info, records, references, steps, warnings)
+    return StoredRun(folder, info, records, references, steps, [*lost, *warnings], lost)
 
 
 def _run_info(folder: Path) -> RunInfo:
@@ -58,11 +62,9 @@ def _run_info(folder: Path) -> RunInfo:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise StoreError(f"{path}: cannot be understood ({where + ': ' if where else ''}{first['msg']})") from error
-    if info.schema_version > SCHEMA_VERSION:
-        known = f"known {SCHEMA_VERSION}"
-        raise StoreError(
-            f"{path}: written by a newer version (schema {info.schema_version}, {known}): update the harness"
-        )
+    if other := other_version(info.schema_version):
+        mend = "update the harness" if info.schema_version > SCHEMA_VERSION else "run the suite again"
+        raise StoreError(f"{path}: {other}: {mend}")
     return info
 
 

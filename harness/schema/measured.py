@@ -6,11 +6,35 @@ exported to docs/schema/measured.json.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.schema.record import SCHEMA_VERSION
+
+
+class Learned(BaseModel):
+    """What a round is as one of learning. Rounds of one seed are pairs: the same initial weights and order of data.
+
+    Its figures stand in `metrics`: loss_area, eval_<metric>, steps_to_target, time_to_target_s (absent: not reached).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    seed: Annotated[int, Field(ge=0)]
+    """of initial weights and order of data; several rounds of a seed count as one, their mean"""
+    steps: Annotated[int, Field(ge=1)]
+    """optimizer steps that loss_area is the mean over, and for which the target was watched for"""
+    train_s: float | None = None
+    """training seconds of these steps, evaluations left out"""
+    first_loss: float | None = None
+    """training loss of the first step, before anything is learned: where it differs, the rounds are no pair"""
+    metric: str = ""
+    """the held-out metric, without `eval_`; empty: nothing was evaluated"""
+    better: Literal["higher", "lower"] = "lower"
+    """which way the held-out metric is better"""
+    target: float | None = None
+    """value of the held-out metric that is to be reached; None: there is none"""
 
 
 class Measured(BaseModel):
@@ -39,5 +63,7 @@ class Measured(BaseModel):
     """a cell whose code is the same on both sides: what other sessions are compared through"""
     device: str = "cpu"
     """kind of device: on cpu, CPU time decides and wall time only where it differs by a tenth"""
+    learned: Learned | None = None
+    """what the round is as one of learning; left out: what it learned is not compared"""
     metrics: dict[str, float | None] = {}
     """figures in SI units, by their names in the dictionary of metrics"""

@@ -9,6 +9,13 @@ LEARNING = (
         "loss", "1", "lower", "Training loss at the last timed step.", "mean over the global batch, reduced over ranks"
     ),
     Metric(
+        "loss_area",
+        "1",
+        "lower",
+        "Area under the training loss, per step: what two versions are compared by, seed by seed. In comparisons only.",
+        "mean of the training loss over the steps that every trial of the cell takes",
+    ),
+    Metric(
         "penalty",
         "1",
         "lower",

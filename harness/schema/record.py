@@ -12,6 +12,8 @@ from harness.schema.metrics import metric
 from harness.schema.trial import Trial
 
 SCHEMA_VERSION = 1
+SCHEMA_OLDEST = 1
+"""The oldest version that is still read."""
 
 
 class Status(enum.StrEnum):
