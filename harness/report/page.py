@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 
 from harness.analyse.answer import answers
 from harness.analyse.caveats import caveats
@@ -26,15 +21,14 @@ from harness.report.data_line import data_line
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.fit_table import fit_table
 from harness.report.look import Look, look_of
+from harness.report.run_facts import counts, machine
 from harness.report.section import Section
 from harness.report.sections import sections
-from harness.report.text import clip, finalize, short
+from harness.report.template import POLICY, csp_hash, source, templates
+from harness.report.text import clip
 from harness.report.whole_file import write_whole
 from harness.run.stored import StoredRun
 
-POLICY = (
-    "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"
-)
 GLYPHS = {"fp32": "●", "bf16": "◆", "fp16": "▲", "tf32": "▶", "bf16_weights": "■", "fp8": "▼"}
 
 
@@ -79,13 +73,14 @@ def build_page(run: StoredRun | Sequence[StoredRun]) -> str:
     look = look_of(name for each in studies for name in each.trials["strategy"])
     views = [_view(each, look, f"r{number}") for number, each in enumerate(studies)]
     precisions = list(dict.fromkeys(name for each in studies for name in each.trials["precision"]))
-    environment = _templates()
-    style, script = _source(environment, "style.css"), _source(environment, "page.js")
+    environment = templates()
+    style, script = source(environment, "style.css"), source(environment, "page.js")
     question = runs[0].info.question if len(runs) == 1 else f"{len(runs)} runs"
     return environment.get_template("page.html.j2").render(
         views=views,
         question=question,
         title=clip(question, 90),
+        run_names=[each.folder.name for each in runs],
         strategies=[(f"f{number}", look.slot(name), name) for number, name in enumerate(look.slots)],
         precisions=[(GLYPHS.get(name, "✚"), name) for name in precisions],
         glossary=tables.glossary(),
@@ -104,32 +99,12 @@ def write_page(run: StoredRun | Sequence[StoredRun], path: Path) -> None:
     write_whole(path, build_page(run), "page")
 
 
-def csp_hash(text: str) -> str:
-    """What a Content-Security-Policy names an inline style or script by."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _templates() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("harness.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=finalize
-    )
-    environment.filters |= {"count": count, "clip": clip, "short": short}
-    return environment
-
-
-def _source(environment: Environment, name: str) -> Markup:
-    """A file of the templates as it stands in the page, comments of whole lines and indentation left out."""
-    assert environment.loader is not None
-    lines = (line.strip() for line in environment.loader.get_source(environment, name)[0].splitlines())
-    return Markup("\n".join(line for line in lines if line and not line.startswith(("//", "/*"))))
-
-
 def _view(each: Study, look: Look, prefix: str) -> RunView:
     info = each.run.info
     return RunView(
         id=prefix,
         study=each,
-        machine=machine(each),
+        machine=machine(info.environment),
         counts=counts(each),
         answers=answers(each),
         tiles=tiles(each),
@@ -150,39 +125,6 @@ def _view(each: Study, look: Look, prefix: str) -> RunView:
 def _group_view(each: Study, group: Group, look: Look, prefix: str) -> GroupView:
     drawn = figures(each, group, look, prefix) if group.number < GROUPS_AT_MOST else []
     return GroupView(prefix, group, data_line(each, group), drawn, tables.cells_table(group, look, f"{prefix}-cells"))
-
-
-def machine(each: Study) -> list[str]:
-    """The machine in a few words for the head of the page: host, devices, torch, commit."""
-    known = {key.rpartition(".")[2]: value for key, value in tables.flat(each.run.info.environment)}
-    names = each.run.info.environment.get("accelerator_names")
-    devices = (
-        ", ".join(f"{names.count(name)} × {name}" for name in dict.fromkeys(names)) if isinstance(names, list) else ""
-    )
-    found = [
-        known.get("host") or known.get("hostname"),
-        devices or _processor(known.get("cpu_model", ""), each.run.info.environment.get("cores")),
-        f"torch {known['torch']}" if "torch" in known else None,
-        f"commit {known['git_commit'][:10]}" if known.get("git_commit", "unknown") not in ("unknown", "") else None,
-    ]
-    return [clip(text, 60) for text in found if text]
-
-
-def _processor(model: str, cores: object) -> str:
-    return f"{model}, {count(len(cores), 'core')}" if isinstance(cores, list) and model else model
-
-
-def counts(each: Study) -> list[tuple[str, str]]:
-    """How the trials ended, as (kind, text): `60 of 66 ok`, `6 not supported here`, `4 failed`, `2 not reached`."""
-    ok, failed, off = each.ok, len(each.failures), len(each.unsupported)
-    planned = max(each.run.info.planned, len(each.trials))
-    missing = planned - len(each.trials)
-    found = [
-        ("ok" if ok else "bad", f"{ok:,} of {planned:,} ok"),
-        ("off", f"{off:,} not supported here" if off else ""),
-    ]
-    found += [("bad" if failed else "ok", f"{failed:,} failed"), ("bad", f"{missing:,} not reached" if missing else "")]
-    return [(kind, text) for kind, text in found if text]
 
 
 def provenance(each: Study) -> list[tuple[str, str]]:

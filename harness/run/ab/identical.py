@@ -42,9 +42,9 @@ class Sampled:
     threads: int
     before: Moment
     around: Surroundings
+    after: Moment
     rounds: list[dict[str, list[float]]] = field(default_factory=list)
     round_s: float = 0.0
-    after: Moment | None = None
 
 
 def small_cell(inventory: Inventory) -> Trial:
@@ -72,7 +72,8 @@ def sample(inventory: Inventory, seconds: float, observe: Callable[[int, float],
     trial, draw = small_cell(inventory), random.Random(secrets.randbits(32))
     local.prepare(trial.workload.name, trial.size, trial.workload.options, [])
     threads = len(local.jobs(trial, inventory.cores, Path())[0].cores) or 1
-    found = Sampled(trial.label, threads, moment(), surroundings())
+    before = moment()
+    found = Sampled(trial.label, threads, before, surroundings(), before)
     until = time.monotonic() + seconds
     with terminated_is_interrupted(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dynamometer-")))
@@ -102,8 +103,8 @@ def _give_up(played: Mapping[str, Played], failures: int) -> None:
 
 
 def _seconds(played: Mapping[str, Played]) -> dict[str, list[float]]:
-    """By clock, where all arms have it: a clock that stood still has none."""
-    by_clock = {clock: [each.metrics.get(clock) for each in played.values()] for clock in CLOCKS}
+    """By clock, in the order of the arms, where all have it: a clock that stood still has none."""
+    by_clock = {clock: [played[arm].metrics.get(clock) for arm in ARMS] for clock in CLOCKS}
     return {
         clock: [value for value in values if value is not None]
         for clock, values in by_clock.items()
