@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from harness.report.headlines import Entry, entries
 from harness.report.template import POLICY, csp_hash, source, templates
 from harness.report.whole_file import write_whole
@@ -39,7 +41,7 @@ def build_index(results: Path, output: Path) -> str:
     pages = pages_of(output)
     lines = [_line(entry, results, output, pages) for entry in entries(results)]
     environment = templates()
-    style = source(environment, "style.css") + source(environment, "index.css")
+    style = Markup("\n").join(source(environment, name) for name in ("style.css", "index.css"))
     script = source(environment, "index.js")
     return environment.get_template("index.html.j2").render(
         lines=lines,
