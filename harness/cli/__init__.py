@@ -6,6 +6,6 @@ from harness.cli.terminal import app, main
 from harness.cli import runs
 
 # isort: split
-from harness.cli import ab, look, verdicts
+from harness.cli import ab, look, stored, verdicts
 
-__all__ = ["ab", "app", "look", "main", "runs", "verdicts"]
+__all__ = ["ab", "app", "look", "main", "runs", "stored", "verdicts"]

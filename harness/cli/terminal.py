@@ -31,6 +31,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 INTERRUPTED = 130
 NOTHING_MEASURED = 2
+STATUS_PER_S = 2
+"""How often what turns while one waits is drawn: this process should cost next to nothing."""
 
 SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE.toml", help="the question, as TOML")]
 Results = Annotated[Path, typer.Option(help="folder that keeps all runs")]
@@ -86,14 +88,14 @@ def options(version: Annotated[bool, typer.Option("--version", help="print the v
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Say what is being done while it is."""
+def waiting(what: str) -> Iterator[Callable[[str], None]]:
+    """Say what is being done while it is; gives what tells how far it is, which only a terminal shows."""
     if animated():
-        with err.status(what):
-            yield
+        with err.status(what, refresh_per_second=STATUS_PER_S) as status:
+            yield lambda how_far: status.update(f"{what}: {how_far}")
     else:
         err.print(what, style="dim")
-        yield
+        yield lambda _how_far: None
 
 
 class Watching(NamedTuple):
