@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,parquet]'
 	@touch $@
 
-bench: venv ## run the quick suite on this machine and write reports/latest.html
+bench: venv ## run the quick suite on this machine and write reports/latest.html reports/index.html
 	$(BIN)/harness run benchmarks/suites/quick.toml --report reports/latest.html $(RUN_ARGS)
 
 test: venv ## ruff, mypy, pytest (installs chromium when root and missing)
@@ -75,4 +75,4 @@ example: venv ## make reports/example anew from a real quick run
 	$(BIN)/harness run benchmarks/suites/quick.toml --report reports/example/index.html $(RUN_ARGS)
 
 clean: ## remove the virtual environment, caches and generated reports; results stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .benchmarks build *.egg-info reports/latest.html
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .benchmarks build *.egg-info reports/latest.html reports/index.html

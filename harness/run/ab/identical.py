@@ -70,7 +70,7 @@ def sample(inventory: Inventory, seconds: float, observe: Callable[[int, float],
     Raises HarnessError where the cell does not run here.
     """
     trial, draw = small_cell(inventory), random.Random(secrets.randbits(32))
-    local.prepare(trial.workload.name, trial.size, trial.workload.options, [])
+    local.prepare(trial.workload.name, trial.size, trial.workload.options, [plugin.path for plugin in trial.plugins])
     threads = len(local.jobs(trial, inventory.cores, Path())[0].cores) or 1
     before = moment()
     found = Sampled(trial.label, threads, before, surroundings(), before)

@@ -1,0 +1,162 @@
+"""The live view in a pseudo-terminal and the plain lines in a pipe: nothing wraps, the cursor comes back, no clock ticks."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from tests.conftest import PLUGINS
+
+ROOT = Path(__file__).parent.parent
+WIDTHS = (60, 100, 160)
+TOKEN = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|[\r\n]|[^\x1b\r\n]+")
+
+
+class Screen:
+    """As much of a terminal as is needed to see what stands on it: lines, a cursor, how often text ran past the edge."""
+
+    def __init__(self, width: int):
+        self.width, self.lines, self.row, self.column = width, [""], 0, 0
+        self.wraps, self.cursor_shown = 0, True
+
+    def show(self, text: str) -> Screen:
+        for token in TOKEN.findall(text):
+            self._take(token)
+        return self
+
+    def _take(self, token: str) -> None:
+        if token == "\n":
+            self.row += 1
+            self.lines += [""] * (self.row + 1 - len(self.lines))
+        elif token == "\r":
+            self.column = 0
+        elif token.startswith("\x1b"):
+            self._obey(token)
+        else:
+            line = self.lines[self.row].ljust(self.column)
+            self.lines[self.row] = line[: self.column] + token + line[self.column + len(token) :]
+            self.column += cell_len(token)
+            self.wraps += self.column > self.width
+
+    def _obey(self, token: str) -> None:
+        if token.endswith("A"):
+            self.row = max(0, self.row - int(token[2:-1] or 1))
+        elif token == "\x1b[2K":
+            self.lines[self.row] = ""
+        elif token in ("\x1b[?25l", "\x1b[?25h"):
+            self.cursor_shown = token.endswith("h")
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.lines)
+
+
+class Terminal:
+    """A command whose stderr is a terminal of this size. `read` to its end, or to where a text was seen."""
+
+    def __init__(self, command: list[str], width: int, height: int = 24):
+        self.main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        without = {key: value for key, value in os.environ.items() if key not in ("CI", "COLUMNS", "LINES")}
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=side, text=True,
+            env=without | {"TERM": "xterm", "PYTHONPATH": str(ROOT)}, start_new_session=True,
+        )  # fmt: skip
+        os.close(side)
+        self.shown = ""
+
+    def read(self, until: str | None = None) -> str:
+        while until is None or until not in self.shown:
+            try:
+                part = os.read(self.main, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            self.shown += part.decode(errors="replace")
+        return self.shown
+
+    def end(self) -> tuple[int, str]:
+        self.read()
+        told, _nothing = self.process.communicate(timeout=60)
+        os.close(self.main)
+        return self.process.returncode, told
+
+
+def played(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "tests.played_run", *map(str, arguments)]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_on_a_terminal_nothing_wraps_and_the_line_moves_on(width: int) -> None:
+    terminal = Terminal(played(1.3, 2), width)
+    code, _told = terminal.end()
+    screen = Screen(width).show(terminal.shown)
+    assert code == 0, terminal.shown
+    assert screen.wraps == 0
+    assert screen.cursor_shown
+    assert "\x1b[?25l" in terminal.shown
+    steps = re.findall(r"step (\d+) of 1000", terminal.shown)
+    assert len(set(steps)) >= 2, "it was drawn anew between two events"
+    assert ("█" in terminal.shown) == (width > 60), "the curve stands where there is room"
+    assert "left" in terminal.shown
+    assert screen.text.count("●") == 2, screen.text
+    assert len([line for line in screen.lines if line.strip()]) == 4, screen.text  # head, two cells, what happened last
+
+
+def test_a_matrix_that_is_higher_than_the_screen_keeps_its_last_line() -> None:
+    terminal = Terminal(played(0.1, 20), 100, height=10)
+    terminal.end()
+    screen = Screen(100).show(terminal.shown)
+    lines = [line for line in screen.lines if line.strip()]
+    assert screen.wraps == 0
+    assert len(lines) <= 10
+    assert "cells more" in screen.text
+    assert "20/20" in lines[-1]
+
+
+def test_control_the_screen_sees_a_line_that_is_too_long() -> None:
+    assert Screen(10).show("\x1b[1mtwelve chars\x1b[0m").wraps == 1
+    assert Screen(10).show("ten chars.\r\x1b[2Knine char").text == "nine char"
+    assert not Screen(10).show("\x1b[?25l").cursor_shown
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_in_a_pipe_there_is_a_line_per_event_whatever_the_width_and_the_time(width: int) -> None:
+    environment = os.environ | {"COLUMNS": str(width), "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    done = subprocess.run(played(1.2, 2), cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4, done.stderr
+    assert all(re.match(r"\[[12]/2\] (start|done) gpt/nano ddp", line) for line in lines)
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.processes
+def test_ctrl_c_gives_the_terminal_back_and_says_how_to_go_on(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.toml"
+    suite.write_text('question = "?"\n[fixed]\nworkload = "tiny"\nsteps = 50000\nwarmup_steps = 5\neval_every = 0\n'
+                     "[budget]\nrepeats = 2\n")  # fmt: skip
+    command = ["run", str(suite), "--results", str(tmp_path / "results"), "--plugin", str(PLUGINS / "tiny.py")]
+    terminal = Terminal([sys.executable, "-m", "harness.cli", *command], 60)
+    terminal.read(until=" of 50000")
+    time.sleep(0.2)
+    os.kill(terminal.process.pid, signal.SIGINT)
+    code, told = terminal.end()
+    screen = Screen(60).show(terminal.shown)
+    assert code == 130, terminal.shown
+    assert screen.cursor_shown
+    assert "To go on" in terminal.shown
+    assert (tmp_path / "results" / "runs").is_dir()
+    assert told.strip().splitlines()[-1].startswith(str(tmp_path / "results" / "runs"))
