@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,parquet]'
 	@touch $@
 
-bench: venv ## run the quick suite on this machine and write reports/latest.html reports/index.html
+bench: venv ## run the quick suite on this machine and write reports/latest.html
 	$(BIN)/harness run benchmarks/suites/quick.toml --report reports/latest.html $(RUN_ARGS)
 
 test: venv ## ruff, mypy, pytest (installs chromium when root and missing)

@@ -1,4 +1,4 @@
-"""A run as `watching` sees it, without any training: `python -m tests.played_run SECONDS CELLS`. Trials tell their steps."""
+"""A run as `watching` sees it, without any training: `python -m tests.played_run SECONDS CELLS`."""
 
 from __future__ import annotations
 
@@ -47,4 +47,8 @@ def play(seconds: float, cells: int) -> None:
 
 
 if __name__ == "__main__":
-    play(float(sys.argv[1]), int(sys.argv[2]))
+    try:
+        play(float(sys.argv[1]), int(sys.argv[2]))
+    except KeyboardInterrupt:
+        print("interrupted")
+        sys.exit(130)

@@ -1,4 +1,4 @@
-"""The index: every run and session of a results folder, newest first, cheap to write again, whole without JavaScript."""
+"""The index: every run and session of a results folder, newest first, cheap to write again, whole without script."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from harness.run.stored import read_run
 from harness.schema.errors import StoreError
 from tests import synthetic_run as made
 
-SMALL = made.Shape(workloads=("gpt",), truth={"single": 1.0, "ddp": 1.6}, precisions={"fp32": 1.0}, rounds=2, steps=5)
-HOSTILE = "<script>alert(1)</script> \"quoted\" & \u202eback"
+SMALL = made.Shape(workloads=("gpt",), truth={"single": 1.0, "ddp": 1.6}, precisions={"fp32": 1.0}, rounds=3, noise=0.0,
+                   steps=5)  # fmt: skip
+HOSTILE = '<script>alert(1)</script> "quoted" & \u202eback'
 
 
 def run_of(results: Path, day: int, **info: Any) -> Path:
@@ -36,7 +37,8 @@ def session_of(results: Path, name: str = "20261120T101500.000Z-lab-1-abc", **ab
     """A session of `harness ab` as it stands there after its end."""
     folder = results / "ab" / name
     folder.mkdir(parents=True)
-    content = {"suite": "speed.toml", "started_at": "2026-11-20T10:15:00+00:00", "ended_at": "2026-11-20T10:17:00+00:00",
+    content = {"suite": "speed.toml", "started_at": "2026-11-20T10:15:00+00:00",
+               "ended_at": "2026-11-20T10:17:00+00:00",
                "environment": {"host": "lab"}, "a": {"spec": "main", "commit": "0123456789abcdef"},
                "b": {"spec": "HEAD", "commit": "fedcba9876543210"}, "outcome": "regressed", "exit_code": 1}  # fmt: skip
     (folder / "ab.json").write_text(json.dumps(content | about))
@@ -90,11 +92,11 @@ def test_all_are_there_newest_first_with_what_they_said(file: Path) -> None:
     order = [plain.index(part) for part in ("The new question?", "speed.toml: is HEAD (fedcba9876) slower than main",
                                             "The old question?", "&lt;script&gt;")]  # fmt: skip
     assert order == sorted(order)
-    assert plain.count("ddp is 1.6") == 3
+    assert plain.count("ddp fp32 is 1.60×") == 3
     assert "Something is worse" in plain
     assert "3 rounds of 2 cells" in plain, "a torn line is no round"
     assert "cannot be understood" in plain
-    assert "4 of 4 ok" in plain
+    assert "6 of 6 ok" in plain
     assert "Example CPU" in plain
 
 

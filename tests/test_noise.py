@@ -100,7 +100,11 @@ PLANTED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "other work": ({"busy_s": 640.0}, {}, "Other processes used 1.4 of 4"),
     "load where nothing else is told": ({"busy_s": None}, {}, "load average was 3.5"),
     "steal": ({"steal_s": 12.0}, {}, "hypervisor gave 3.8"),
-    "throttling": ({"throttled": 44, "throttled_s": 2.5}, {"quota": 1.5}, "quota of 1.50 cores stopped processes in 37"),
+    "throttling": (
+        {"throttled": 44, "throttled_s": 2.5},
+        {"quota": 1.5},
+        "quota of 1.50 cores stopped processes in 37",
+    ),
     "threads": ({}, {"threads": "16"}, "OMP_NUM_THREADS is 16 on 4"),
     "governor": ({}, {"governors": ("performance", "powersave")}, "governor is powersave"),
     "turbo": ({}, {"turbo": True}, "Turbo is on"),
@@ -177,6 +181,7 @@ def test_surroundings_are_read_where_they_are_told(tmp_path: Path) -> None:
 def test_the_command_runs_identical_code_and_says_what_it_saw(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a quicker cell, for as few rounds as a spread needs."""
     monkeypatch.setattr(identical, "ROUNDS_AT_LEAST", 2)
+    monkeypatch.setattr(identical, "ARMS", {"a": "a", "b": "b"})
     monkeypatch.setattr(identical, "small_cell", lambda _inventory: make_trial())
     sample = identical.sample
     monkeypatch.setattr(identical, "sample", lambda inventory, _seconds, observe: sample(inventory, 0.0, observe))
@@ -198,7 +203,9 @@ def test_what_is_shown_has_the_words_the_effort_and_the_advice() -> None:
     rounds = [
         {"step_s": one, "step_cpu_s": other} for one, other in zip(drawn(0.03), drawn(0.003, seed=5), strict=True)
     ]
-    found = noise("gpt/nano", rounds, 4.0, (QUIET_BEFORE, replace(QUIET_AFTER, steal_s=20.0)), WELL)
+    found = noise(
+        "gpt/nano", rounds, 4.0, (QUIET_BEFORE, replace(QUIET_AFTER, steal_s=20.0)), replace(WELL, turbo=None)
+    )
     console = Console(file=io.StringIO(), width=100)
     console.print(shown(found))
     text = console.file.getvalue().replace("\u00a0", " ")  # type: ignore[attr-defined]

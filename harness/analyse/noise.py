@@ -1,4 +1,4 @@
-"""What this machine can tell apart: from rounds of identical code, the smallest effect that is found, and what is in its way.
+"""What this machine can tell apart: the smallest effect found, from rounds of identical code, and what is in the way.
 
 Verdicts are those of `harness gate`: α of the t test 1 %, found nine times in ten.
 """
@@ -200,7 +200,9 @@ def _other_work(before: Moment, after: Moment, around: Surroundings, threads: in
         seen = f"Other processes used {digits(others, 2)} of {count(cores, 'core')} while this ran"
         if threads > free:
             seen += f", so that {digits(free, 2)} were free for {count(threads, 'thread')}"
-    return f"{seen}: end them, or give this process cores of its own (`taskset -c`), and choose cells with fewer threads."
+    return (
+        f"{seen}: end them, or give this process cores of its own (`taskset -c`), and choose cells with fewer threads."
+    )
 
 
 def _stolen(before: Moment, after: Moment, around: Surroundings) -> str:
@@ -220,8 +222,8 @@ def _throttled(before: Moment, after: Moment, around: Surroundings) -> str:
     limit = f" of {digits(around.quota)} cores" if around.quota is not None else ""
     stopped = f", for {duration(seconds)} in all" if seconds else ""
     return (
-        f"The control group's CPU quota{limit} stopped processes in {count(int(periods), 'period')}{stopped}: raise the "
-        "quota (a container's --cpus), or use fewer threads than it allows cores."
+        f"The control group's CPU quota{limit} stopped processes in {count(int(periods), 'period')}{stopped}: raise "
+        "the quota (a container's --cpus), or use fewer threads than it allows cores."
     )
 
 
@@ -229,8 +231,8 @@ def _threads(around: Surroundings) -> str:
     if not (around.threads or "").isdigit() or int(around.threads or 0) <= around.cores:
         return ""
     return (
-        f"{THREADS} is {around.threads} on {count(around.cores, 'core')}: libraries that go by it start more threads than "
-        f"there are cores; set it to {around.cores} at most. PyTorch's own threads are set by the harness."
+        f"{THREADS} is {around.threads} on {count(around.cores, 'core')}: libraries that go by it start more threads "
+        f"than there are cores; set it to {around.cores} at most. PyTorch's own threads are set by the harness."
     )
 
 

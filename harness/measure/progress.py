@@ -1,9 +1,9 @@
 """How far a trial is, told by its first rank in a small file mapped into memory, for who may be looking.
 
-Nobody is asked and nobody waits: in the timed window a step costs one look at the clock, and four times a second a write
-to memory. A loss is told where it is on the host already; none is ever fetched from a device for this.
+Nobody is asked and nobody waits: in the timed window a step costs one look at the clock, and four times a second a
+write to memory. A loss is told where it is on the host already; none is ever fetched from a device for this.
 
-    sequence │ phase │ steps done │ steps of the window │ steps before it │ steps a second │ n │ n × (step, loss) │ sequence
+    sequence │ phase │ steps done │ steps of the window │ before it │ steps a second │ n │ n × (step, loss) │ sequence
 """
 
 from __future__ import annotations
@@ -127,4 +127,11 @@ def told(folder: Path) -> Told | None:
     sequence, phase, steps, window, first, rate, count, *flat, last = values
     if sequence != last or sequence == 0 or phase >= len(PHASES) or count > POINTS:
         return None
-    return Told(PHASES[phase], steps, window, first, rate, tuple(zip(flat[: 2 * count : 2], flat[1 : 2 * count : 2], strict=True)))
+    return Told(
+        PHASES[phase],
+        steps,
+        window,
+        first,
+        rate,
+        tuple(zip(flat[: 2 * count : 2], flat[1 : 2 * count : 2], strict=True)),
+    )

@@ -110,7 +110,7 @@ def measure(job: Job, result: RankResult) -> None:
 
 
 def tell_progress(session: Session, training: Training) -> None:
-    """Have the steps told. Their losses are where they are on the host and of the whole model: on CPU, in most cells."""
+    """Have the steps told. Their losses are where they are on the host and of the whole model: mostly, on CPU."""
     training.progress = session.progress
     if session.progress is not None and training.device.kind == "cpu" and training.wrapped.whole_loss is None:
         # a DTensor's value may take all ranks to be had

@@ -1,7 +1,7 @@
-"""What each stored run and session said, in a few lines: read from a cache, since studying hundreds anew takes minutes.
+"""What each stored run and session said, in a few lines: from a cache, since studying hundreds anew takes minutes.
 
-The cache, `headlines.json` in the results folder, may be deleted at any time. An entry holds as long as the files of its
-run and the code that analyses them are the same.
+The cache, `headlines.json` in the results folder, may be deleted at any time. An entry holds as long as the files of
+its run and the code that analyses them are the same.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def entries(results: Path) -> list[Entry]:
         for folder in _folders(results / kind):
             key, state = f"{kind}/{folder.name}", _state(folder)
             known = before.get(key)
-            after[key] = known if known and known.state == state else _Kept(state=state, entry=_read(folder, kind, read))
+            after[key] = (
+                known if known and known.state == state else _Kept(state=state, entry=_read(folder, kind, read))
+            )
     if after != before:
         text = json.dumps({key: kept.model_dump() for key, kept in after.items()}, ensure_ascii=False)
         with contextlib.suppress(StoreError):  # a results folder that may only be read has no cache
@@ -131,7 +133,9 @@ def _read(folder: Path, kind: str, read: Callable[[Path], Entry]) -> Entry:
         return read(folder)
     except (StoreError, OSError, ValueError, KeyError, TypeError) as error:
         told = str(error) if isinstance(error, StoreError) else f"cannot be read: {type(error).__name__}: {error}"
-        return Entry(name=folder.name, folder=f"{kind}/{folder.name}", kind=kind, started_at=_made(folder), problem=told)
+        return Entry(
+            name=folder.name, folder=f"{kind}/{folder.name}", kind=kind, started_at=_made(folder), problem=told
+        )
 
 
 def _made(folder: Path) -> str:

@@ -16,7 +16,6 @@ from markupsafe import Markup
 from harness.report.headlines import Entry, entries
 from harness.report.template import POLICY, csp_hash, source, templates
 from harness.report.whole_file import write_whole
-from harness.schema.errors import StoreError
 
 NAME = "index.html"
 HEAD_BYTES = 16384
@@ -27,7 +26,7 @@ OURS = '<meta name="generator" content="Dynamometer index">'
 
 @dataclass(frozen=True)
 class Line:
-    """An entry as the index shows it. when: to the minute, UTC; page, folder: links from the index, page may be empty."""
+    """An entry as the index shows it. when: to the minute, UTC; page (or empty), folder: links from the index."""
 
     entry: Entry
     when: str

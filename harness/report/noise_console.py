@@ -35,5 +35,7 @@ def _advice(found: Noise) -> list[Text]:
 
 def as_json(found: Noise) -> dict[str, Any]:
     """The same for programs: standard deviations and effects as shares of one, times in seconds."""
-    clocks = [asdict(each) | {"needed": {f"{effect:g}": n for effect, n in each.needed.items()}} for each in found.clocks]
+    clocks = [
+        asdict(each) | {"needed": {f"{effect:g}": n for effect, n in each.needed.items()}} for each in found.clocks
+    ]
     return asdict(found) | {"clocks": clocks, "detectable_with_rounds": ROUNDS, "words": words(found)}

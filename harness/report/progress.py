@@ -75,7 +75,7 @@ class Matrix:
         now = time.monotonic()
         elapsed_s, left_s = now - self._began, self._remaining.left_s(now) if self._remaining is not None else None
         if self._running is None:
-            return fitted([[clock_text(elapsed_s), clip(self._last, 400)], [clip(self._last, max(8, width))]], width)
+            return fitted(clip(self._last, 400), [([clock_text(elapsed_s)], 0)], width)
         trial, folder = self._running
         return running_line(width, *self._place, trial, told(folder), elapsed_s, left_s)
 

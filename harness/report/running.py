@@ -20,6 +20,8 @@ from harness.schema.trial import Trial
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_CELLS = 16
 GAP = "  "
+NAME_CELLS = 24
+"""What runs is not cut below that for its speed and its loss, and only then for how far it is."""
 DOING = {
     Phase.START: "starting",
     Phase.BUILD: "building",
@@ -38,22 +40,21 @@ def running_line(
     clock = [clock_text(elapsed_s)] + ([f"about {clock_text(left_s)} left"] if left_s is not None else [])
     losses = told.losses if told is not None else ()
     loss, curve = (f"loss {digits(losses[-1][1])}", sparkline(losses)) if losses else ("", "")
-    parts = [clip(" ".join(begins), 90), _steps(told), _rate(told, trial), f"{loss} {curve}".strip(), ", ".join(clock)]
-    return fitted([parts, [*parts[:3], loss, parts[4]], [*parts[:3], parts[4]], [*parts[:2], parts[4]]], width)
+    what, steps, speed, time_ = clip(" ".join(begins), 90), _steps(told), _rate(told, trial), ", ".join(clock)
+    wide = [[steps, speed, f"{loss} {curve}".strip(), time_], [steps, speed, loss, time_], [steps, speed, time_]]
+    return fitted(what, [(parts, NAME_CELLS) for parts in wide] + [([steps, time_], 12), ([time_], 0)], width)
 
 
-def fitted(choices: Sequence[Sequence[str]], width: int) -> str:
-    """The first of these that fits; of the last one, its end, which is the time, with its beginning cut off."""
-    for parts in choices:
-        line = GAP.join(part for part in parts if part)
-        if cell_len(line) <= width:
-            return line
-    *rest, end = choices[-1]
-    room = width - cell_len(end) - len(GAP)
-    if room < 1:
-        return set_cell_size(end, max(0, width))
-    text = GAP.join(part for part in rest if part)
-    return f"{set_cell_size(text, room - 1)}…{GAP}{end}"
+def fitted(what: str, choices: Sequence[tuple[Sequence[str], int]], width: int) -> str:
+    """`what`, and after it the first of these that leaves it so many cells; what is longer than its room is cut."""
+    length = cell_len(what)
+    for parts, least in choices:
+        end = GAP.join(part for part in parts if part)
+        room = width - len(GAP) - cell_len(end)
+        if room >= max(1, min(length, least)):
+            return f"{what if length <= room else set_cell_size(what, room - 1) + '…'}{GAP}{end}"
+    end = choices[-1][0][-1]
+    return end if cell_len(end) <= width else set_cell_size(end, width)
 
 
 def _steps(told: Told | None) -> str:

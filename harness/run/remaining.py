@@ -1,4 +1,4 @@
-"""How long a run will still take: from earlier trials on this machine, and from what this run has taken until now. Pure."""
+"""How long a run will still take: by earlier trials on this machine, and by what it has taken until now. Pure."""
 
 from __future__ import annotations
 
