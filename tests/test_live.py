@@ -17,7 +17,6 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
-
 ROOT = Path(__file__).parent.parent
 WIDTHS = (60, 100, 160)
 TOKEN = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|[\r\n]|[^\x1b\r\n]+")

@@ -64,6 +64,12 @@ def test_a_noisy_machine_is_said_to_detect_less_than_a_quiet_one(metric: str) ->
     assert f"{noisy.clocks[0].rounds}" in words(noisy)[0]
 
 
+def test_the_interval_of_the_spread_holds_it_19_times_in_20() -> None:
+    held = [found.low <= 0.01 * 2**0.5 <= found.high for found in (clock_of("step_s", drawn(0.01, 6, seed))
+                                                                  for seed in range(400))]  # fmt: skip
+    assert sum(held) / len(held) == pytest.approx(0.95, abs=0.03)
+
+
 def test_drift_that_all_arms_share_is_no_noise() -> None:
     assert clock_of("step_s", drawn(0.01, 400)).sd == pytest.approx(0.01 * 2**0.5, rel=0.1)
 

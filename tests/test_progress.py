@@ -37,15 +37,20 @@ def test_what_is_told_is_read(tmp_path: Path, clock: list[float]) -> None:
     telling = Progress(progress_path(tmp_path), window=30, read=float)
     assert told(tmp_path) is None, "nothing was told yet"
     telling.begin(Phase.WARMUP)
+    telling.go_on()
     clock[0] = 1.0
     telling.step(4, 2.5)
     assert told(tmp_path) == Told(Phase.WARMUP, 4, 30, 0, 4.0, ((4.0, 2.5),))
     telling.know([3.0, None, 2.0, math.inf, 1.5])
     telling.begin(Phase.TIMED)
-    clock[0] = 3.0
+    clock[0] = 2.0
+    telling.step(9, 1.5)
+    clock[0] = 100.0  # an evaluation
+    telling.go_on()
+    clock[0] = 101.0
     telling.step(13, 1.0)
     assert told(tmp_path) == Told(
-        Phase.TIMED, 13, 30, 5, 4.0, ((1.0, 3.0), (3.0, 2.0), (5.0, 1.5), (13.0, 1.0))
+        Phase.TIMED, 13, 30, 5, 4.0, ((1.0, 3.0), (3.0, 2.0), (5.0, 1.5), (9.0, 1.5), (13.0, 1.0))
     )  # fmt: skip
 
 

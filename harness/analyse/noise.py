@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from harness.analyse.compare import ALPHA, ROUNDS_AT_LEAST
 from harness.analyse.quantity import count, digits, duration, listed, percent
@@ -33,12 +34,15 @@ WALL_WORSE = 3.0
 
 @dataclass(frozen=True)
 class Clock:
-    """What one clock can tell apart. sd: of a round's log ratio of identical code; detectable: the smallest relative
-    difference found nine times in ten with `ROUNDS` rounds; needed: rounds for each of `EFFECTS`, None: no number.
+    """What one clock can tell apart. sd: of a round's log ratio of identical code, low and high: its 95 % interval;
+    detectable: the smallest relative difference found nine times in ten with `ROUNDS` rounds; needed: rounds for each
+    of `EFFECTS`, None: no number.
     """
 
     metric: str
     sd: float
+    low: float
+    high: float
     rounds: int
     detectable: float
     needed: dict[float, int | None]
@@ -64,8 +68,8 @@ class Noise:
 def clock_of(metric: str, rounds: Sequence[Sequence[float]]) -> Clock:
     """From the seconds of every arm (identical code) in every round.
 
-    The SD is that of one pair's log ratio, the mean of the variances of all pairs of arms. Raises ValueError with fewer
-    than two rounds.
+    The variance is that of a pair's log ratio, the mean over all pairs of arms; its interval is that of χ² with
+    (rounds − 1)(arms − 1) degrees of freedom: drift of a round is in none of it. Raises ValueError below two rounds.
     """
     logs = np.log(np.asarray(rounds, dtype=np.float64))
     if len(logs) < 2:
@@ -74,7 +78,9 @@ def clock_of(metric: str, rounds: Sequence[Sequence[float]]) -> Clock:
     sd = math.sqrt(float(np.mean(pairs.sd**2)))
     reach = float(detectable(sd / math.sqrt(ROUNDS), ROUNDS - 1, ALPHA))
     needed = {effect: _needed(sd, effect) for effect in EFFECTS}
-    return Clock(metric, sd, len(logs), math.expm1(reach), needed)
+    df = (len(logs) - 1) * (logs.shape[1] - 1)
+    low, high = (sd * math.sqrt(df / float(stats.chi2.ppf(tail, df))) for tail in (0.975, 0.025))
+    return Clock(metric, sd, low, high, len(logs), math.expm1(reach), needed)
 
 
 def _needed(sd: float, effect: float) -> int | None:
@@ -105,14 +111,19 @@ def words(found: Noise) -> list[str]:
     """What the machine can tell apart, in sentences."""
     if not found.clocks:
         return [f"Nothing can be said: no two rounds of {found.cell} ended well."]
-    spread = listed([f"{percent(each.sd)} in {each.name}" for each in found.clocks])
+    spread = listed([f"{percent(each.sd)} [{_between(each)}] in {each.name}" for each in found.clocks])
     reach = listed([f"{percent(each.detectable)} in {each.name}" for each in found.clocks])
     taken = count(found.clocks[0].rounds, "round")
     return [
-        f"Identical code differs from itself here by {spread} (SD of a round's ratio, {taken} of {found.cell}).",
+        f"Identical code differs from itself here by {spread} (SD of a round's ratio and its "
+        f"95 % interval, {taken} of {found.cell}).",
         f"With {ROUNDS} rounds a difference of {reach} is found nine times in ten; that takes "
         f"{duration(ROUNDS * found.round_s)} a cell.",
     ]
+
+
+def _between(clock: Clock) -> str:
+    return ", ".join(digits(100 * end, 2) for end in (clock.low, clock.high))
 
 
 def effort(found: Noise) -> list[dict[str, str]]:

@@ -34,7 +34,7 @@ class LiveView:
         self._ticks = threading.Thread(target=self._tick, name="live view", daemon=True)
 
     def __enter__(self) -> LiveView:
-        self._live.start()
+        self._live.start(refresh=True)  # the line that is written over stands then
         self._ticks.start()
         return self
 

@@ -126,6 +126,8 @@ def run_laps(training: Training, count: int) -> Laps:
     device, progress = training.device, training.progress
     training.barrier()
     device.synchronize()
+    if progress is not None:
+        progress.go_on()
     began = time.perf_counter()
     stamps: list[Any] = [device.stamp()]
     cpu = [time.process_time_ns()]

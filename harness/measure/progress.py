@@ -54,23 +54,30 @@ class Progress:
     def __init__(self, path: Path, window: int, read: Callable[[Any], float] = lambda _loss: NAN):
         self._map, self._window, self.read = _mapped(path), window, read
         self._sequence = self._phase = self._steps = self._first = 0
-        self._at, self._rate = time.perf_counter(), NAN
+        self._at = self._last = time.perf_counter()
+        """when `_steps` were done, and when the last step was; pauses between stretches of steps are in neither"""
+        self._rate = NAN
         self._losses: list[Loss] = []
 
     def begin(self, phase: Phase) -> None:
         """A phase begins."""
-        self._phase, self._rate, self._at = PHASES.index(phase), NAN, time.perf_counter()
+        self._phase, self._rate = PHASES.index(phase), NAN
+        self._at = self._last = time.perf_counter()
         if phase is Phase.TIMED:
             self._first = self._steps
         self._tell()
 
+    def go_on(self) -> None:
+        """Steps follow, perhaps after a pause: an evaluation is no part of the speed."""
+        now = time.perf_counter()
+        self._at, self._last = self._at + now - self._last, now
+
     def step(self, steps: int, loss: Any) -> None:
         """So many steps are done; the loss of the last one. Most calls do nothing but look at the clock."""
-        now = time.perf_counter()
-        if now - self._at < EVERY_S:
+        self._last = time.perf_counter()
+        if self._last - self._at < EVERY_S:
             return
-        self._rate = (steps - self._steps) / (now - self._at)
-        self._at, self._steps = now, steps
+        self._count(steps)
         value = self.read(loss)
         if math.isfinite(value):
             self._losses = _thinned([*self._losses, (float(steps), value)])
@@ -78,10 +85,15 @@ class Progress:
 
     def know(self, losses: Sequence[float | None]) -> None:
         """All losses until now, off the clock; they take the place of those that were told on the way."""
-        self._steps = len(losses)
+        self._count(len(losses))
         known = [(float(step), loss) for step, loss in enumerate(losses, 1) if loss is not None and math.isfinite(loss)]
         self._losses = known[:: max(1, math.ceil(len(known) / POINTS))]
         self._tell()
+
+    def _count(self, steps: int) -> None:
+        if steps > self._steps and self._last > self._at:
+            self._rate = (steps - self._steps) / (self._last - self._at)
+        self._at, self._steps = self._last, steps
 
     def _tell(self) -> None:
         if self._map is None:

@@ -38,7 +38,7 @@ class Matrix:
         self._rounds = sorted({(trial.repeat, trial.seed) for trial in trials})
         self._marks: dict[tuple[str, int, int], tuple[str, str]] = {}
         self._rates: dict[str, float] = {}
-        self._last, self._at = "", ""
+        self._last, self._at = "preparing data, timing matrix products", ""
         self._place = (0, len(trials))
         self._running: tuple[Trial, Path] | None = None
         self._remaining = remaining
