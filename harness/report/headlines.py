@@ -39,7 +39,7 @@ WATCHED = (RUN_FILE, TRIALS_FILE, REFERENCES_FILE, *SERIES_FILES, SESSION_FILE, 
 
 
 class Said(BaseModel):
-    """What was said of one group: the sentence in parts, each with whether the eye should find it."""
+    """What was said of a group (of a session: of all): a sentence in parts, with whether the eye should find each."""
 
     group: str
     parts: list[tuple[str, bool]]
@@ -189,7 +189,7 @@ def of_session(folder: Path) -> Entry:
         ended_at=about.get("ended_at", ""),
         machine=machine(about["environment"]),
         counts=counted,
-        said=[Said(group="A/B", parts=[(means[0].upper() + means[1:], True), (".", False)])],
+        said=[Said(group="", parts=[(means[0].upper() + means[1:], True), (".", False)])],
     )
 
 

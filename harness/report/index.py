@@ -102,7 +102,7 @@ def _line(entry: Entry, results: Path, output: Path, pages: dict[str, str]) -> L
     return Line(
         entry=entry,
         when=start.strftime("%Y-%m-%d %H:%M") if start else "",
-        took_s=(end - start).total_seconds() if start and end else None,
+        took_s=(end - start).total_seconds() if start and end and end >= start else None,
         page=pages.get(entry.name, ""),
         folder=link(results / entry.folder, output) + "/",
     )
