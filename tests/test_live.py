@@ -12,10 +12,15 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 
+import pytest
 from rich.cells import cell_len
+
+from harness.cli import terminal
+from harness.run.plan import Plan
 
 ROOT = Path(__file__).parent.parent
 WIDTHS = (60, 100, 160)
@@ -102,27 +107,27 @@ def played(*arguments: object) -> list[str]:
 
 
 def test_on_a_terminal_nothing_wraps_and_the_line_moves_on() -> None:
-    terminals = [Terminal(played(1.3, 2), width) for width in WIDTHS]
-    for width, terminal in zip(WIDTHS, terminals, strict=True):
-        code, _told = terminal.end()
-        screen = Screen(width).show(terminal.shown)
-        assert code == 0, terminal.shown
+    sessions = [Terminal(played(1.3, 2), width) for width in WIDTHS]
+    for width, session in zip(WIDTHS, sessions, strict=True):
+        code, _told = session.end()
+        screen = Screen(width).show(session.shown)
+        assert code == 0, session.shown
         assert screen.wraps == 0
         assert screen.cursor_shown
-        assert "\x1b[?25l" in terminal.shown
-        steps = re.findall(r"step (\d+) of 1000", terminal.shown)
+        assert "\x1b[?25l" in session.shown
+        steps = re.findall(r"step (\d+) of 1000", session.shown)
         assert len(set(steps)) >= 2, "it was drawn anew between two events"
         if width != 100:  # there it depends on how many digits the figures have
-            assert ("█" in terminal.shown) == (width == 160), "the curve stands where there is room"
-        assert " left" in terminal.shown
+            assert ("█" in session.shown) == (width == 160), "the curve stands where there is room"
+        assert " left" in session.shown
         assert screen.text.count("●") == 2, screen.text
         assert len([line for line in screen.lines if line.strip()]) == 4, "a head, two cells, what happened last"
 
 
 def test_a_matrix_that_is_higher_than_the_screen_keeps_its_last_line() -> None:
-    terminal = Terminal(played(0, 20), 100, height=10)
-    terminal.end()
-    screen = Screen(100).show(terminal.shown)
+    session = Terminal(played(0, 20), 100, height=10)
+    session.end()
+    screen = Screen(100).show(session.shown)
     lines = [line for line in screen.lines if line.strip()]
     assert screen.wraps == 0
     assert len(lines) <= 10
@@ -153,13 +158,26 @@ def test_in_a_pipe_there_is_a_line_per_event_whatever_the_width_and_the_time() -
         assert "\x1b" not in said
 
 
+def test_no_clock_ticks_where_nobody_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, before = Plan(trials=[]), threading.active_count()
+    monkeypatch.setattr(terminal, "animated", lambda: False)
+    with terminal.watching(plan, {}) as told:
+        assert told.watch is None, "trials are not even asked how far they are"
+        assert threading.active_count() == before
+    monkeypatch.setattr(terminal, "animated", lambda: True)
+    with terminal.watching(plan, {}) as told:
+        assert told.watch is not None
+        assert threading.active_count() == before + 1, "control: the clock of a terminal"
+    assert threading.active_count() == before
+
+
 def test_ctrl_c_gives_the_cursor_back_and_stops_the_clock() -> None:
-    terminal = Terminal(played(60, 2), 60)
-    terminal.read(until="step ")
-    os.kill(terminal.process.pid, signal.SIGINT)
-    code, told = terminal.end()
-    screen = Screen(60).show(terminal.shown)
-    assert code == 130, terminal.shown[-500:]
+    session = Terminal(played(60, 2), 60)
+    session.read(until="step ")
+    os.kill(session.process.pid, signal.SIGINT)
+    code, told = session.end()
+    screen = Screen(60).show(session.shown)
+    assert code == 130, session.shown[-500:]
     assert told == "interrupted\n"
     assert screen.cursor_shown
     assert screen.wraps == 0
