@@ -21,6 +21,7 @@ from harness.analyse.stats import Paired, detectable
 from harness.cli import app
 from harness.machine import control_group
 from harness.machine.contention import Moment, Surroundings, moment, surroundings
+from harness.machine.environment import cores
 from harness.machine.inventory import Inventory
 from harness.report.noise_console import as_json, shown
 from harness.run.ab import identical
@@ -174,7 +175,7 @@ def test_throttling_of_both_versions_of_control_groups(tmp_path: Path, line: str
 def test_surroundings_are_read_where_they_are_told(tmp_path: Path) -> None:
     mine = surroundings(tmp_path, {})
     assert (mine.governors, mine.turbo, mine.threads) == ((), None, None)
-    for core in range(512):
+    for core in cores():
         (tmp_path / f"cpu{core}" / "cpufreq").mkdir(parents=True)
         (tmp_path / f"cpu{core}" / "cpufreq" / "scaling_governor").write_text("powersave\n")
     (tmp_path / "intel_pstate").mkdir()

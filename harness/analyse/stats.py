@@ -162,9 +162,15 @@ def detectable(error: ArrayLike, df: ArrayLike, alpha: ArrayLike, power: float =
 
 def rounds_needed(sd: float, effect: float, alpha: float, power: float = POWER) -> int | None:
     """The fewest rounds with which a |log ratio| of `effect` is found with that chance; None: no number of them."""
+    found = sd * _reaches(alpha, power) <= effect
+    return int(found.argmax()) + 2 if found.any() else None
+
+
+@lru_cache(maxsize=8)
+def _reaches(alpha: float, power: float) -> Floats:
+    """What 2, 3, … rounds find at an SD of 1."""
     counts = np.arange(2, ROUNDS_AT_MOST + 1)
-    found = detectable(sd / np.sqrt(counts), counts - 1, alpha, power) <= effect
-    return int(counts[found.argmax()]) if found.any() else None
+    return detectable(1 / np.sqrt(counts), counts - 1, alpha, power)
 
 
 def _flipped(known: Floats) -> Floats:
