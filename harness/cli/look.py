@@ -15,8 +15,8 @@ from harness.cli.terminal import (
     Plugins,
     app,
     err,
-    out,
     print_rows,
+    print_summary,
     waiting,
 )
 
@@ -77,6 +77,6 @@ def _tell_noise(inventory: Any, seconds: float, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(noise_console.as_json(found), indent=1, ensure_ascii=False) + "\n")
     else:
-        out.print(noise_console.shown(found))
+        print_summary(noise_console.shown(found))
     if not found.clocks:
         raise typer.Exit(NOTHING_MEASURED)

@@ -24,6 +24,7 @@ from harness.cli.terminal import (
     indexed,
     out,
     print_rows,
+    print_summary,
     waiting,
     watching,
 )
@@ -86,7 +87,7 @@ def _announce(checked: Any, results: Path) -> dict[str, float]:
 def _show(stored: Any, report: Path | None, results: Path) -> None:
     from harness.report.console import run_summary
 
-    out.print(run_summary(stored))
+    print_summary(run_summary(stored))
     if report is not None:
         from harness.report.page import write_page
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.terminal import AsJson, Page, Results, app, complain, err, indexed, out
+from harness.cli.terminal import AsJson, Page, Results, app, complain, err, indexed, out, print_summary
 from harness.schema.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def _show(run: StoredRun, several: bool) -> None:
     from harness.report.console import run_summary
     from harness.report.text import clip
 
-    out.print(Text(clip(run.info.question, 300), style="bold"))
+    print_summary(Text(clip(run.info.question, 300), style="bold"))
     if several:
         out.print(Text(str(run.folder), style="dim"))
-    out.print(run_summary(run))
+    print_summary(run_summary(run))
     if several:
         out.print()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from harness import __version__
@@ -127,6 +127,11 @@ def watching(plan: Any, past: Mapping[str, float]) -> Iterator[Watching]:
 def animated() -> bool:
     """FORCE_COLOR may colour a pipe but must not animate it; CI logs and dumb terminals get plain lines."""
     return sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") not in (None, "dumb")
+
+
+def print_summary(summary: RenderableType) -> None:
+    """Print sentences and tables: fitted to a terminal, words kept whole; in a pipe lines stay as they are."""
+    out.print(summary, soft_wrap=not sys.stdout.isatty())
 
 
 def indexed(page: Path, results: Path) -> Path | None:
