@@ -12,8 +12,9 @@ import pytest
 
 from harness.analyse.study import study
 from harness.report.curves import loss_curves
+from harness.report.document import csp_hash
 from harness.report.look import look_of
-from harness.report.page import build_page, csp_hash, write_page
+from harness.report.page import build_page, write_page
 from harness.report.picture import LAYOUTS, Padding, Picture, pixels, raw
 from harness.report.svg import clean
 from harness.report.text import clip, tail, visible

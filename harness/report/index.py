@@ -11,10 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from markupsafe import Markup
-
+from harness.report.document import rendered
 from harness.report.headlines import Entry, entries
-from harness.report.template import POLICY, csp_hash, source, templates
 from harness.report.whole_file import write_whole
 
 NAME = "index.html"
@@ -39,16 +37,13 @@ def build_index(results: Path, output: Path) -> str:
     """The page as HTML. output: where it will stand; links are relative to that. Raises StoreError."""
     pages = pages_of(output)
     lines = [_line(entry, results, output, pages) for entry in entries(results)]
-    environment = templates()
-    style = Markup("\n").join(source(environment, name) for name in ("style.css", "index.css"))
-    script = source(environment, "index.js")
-    return environment.get_template("index.html.j2").render(
+    return rendered(
+        "index.html.j2",
+        styles=("style.css", "index.css"),
+        script_file="index.js",
         lines=lines,
         results=str(results),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
-        style=style,
-        script=script,
-        policy=POLICY.format(style=csp_hash(style), script=csp_hash(script)),
     )
 
 

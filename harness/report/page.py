@@ -18,13 +18,13 @@ from harness.analyse.study import Group, Study, study
 from harness.analyse.tiles import Tile, tiles
 from harness.report import tables
 from harness.report.data_line import data_line
+from harness.report.document import rendered
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.fit_table import fit_table
 from harness.report.look import Look, look_of
 from harness.report.run_facts import counts, machine
 from harness.report.section import Section
 from harness.report.sections import sections
-from harness.report.template import POLICY, csp_hash, source, templates
 from harness.report.text import clip
 from harness.report.whole_file import write_whole
 from harness.run.stored import StoredRun
@@ -73,10 +73,9 @@ def build_page(run: StoredRun | Sequence[StoredRun]) -> str:
     look = look_of(name for each in studies for name in each.trials["strategy"])
     views = [_view(each, look, f"r{number}") for number, each in enumerate(studies)]
     precisions = list(dict.fromkeys(name for each in studies for name in each.trials["precision"]))
-    environment = templates()
-    style, script = source(environment, "style.css"), source(environment, "page.js")
     question = runs[0].info.question if len(runs) == 1 else f"{len(runs)} runs"
-    return environment.get_template("page.html.j2").render(
+    return rendered(
+        "page.html.j2",
         views=views,
         question=question,
         title=clip(question, 90),
@@ -85,9 +84,6 @@ def build_page(run: StoredRun | Sequence[StoredRun]) -> str:
         precisions=[(GLYPHS.get(name, "✚"), name) for name in precisions],
         glossary=tables.glossary(),
         groups_at_most=GROUPS_AT_MOST,
-        style=style,
-        script=script,
-        policy=POLICY.format(style=csp_hash(style), script=csp_hash(script)),
     )
 
 

@@ -1,9 +1,10 @@
-"""What all pages are made by: templates whose values cannot become markup, and a policy that lets nothing be loaded."""
+"""What all HTML pages share: templates, style and script in the page, and the policy that allows no others."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
@@ -16,13 +17,23 @@ POLICY = (
 )
 
 
+def rendered(
+    template: str, *, styles: Sequence[str] = ("style.css",), script_file: str = "page.js", **shown: object
+) -> str:
+    """A page by its template, with style, script and the policy that names both by their hashes."""
+    environment = _templates()
+    style = Markup("\n").join(_source(environment, name) for name in styles)
+    script = _source(environment, script_file)
+    policy = POLICY.format(style=csp_hash(style), script=csp_hash(script))
+    return environment.get_template(template).render(style=style, script=script, policy=policy, **shown)
+
+
 def csp_hash(text: str) -> str:
     """What a Content-Security-Policy names an inline style or script by."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def templates() -> Environment:
-    """Where templates come from: markup in values is escaped, hidden characters are shown."""
+def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("harness.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=finalize
     )
@@ -30,7 +41,7 @@ def templates() -> Environment:
     return environment
 
 
-def source(environment: Environment, name: str) -> Markup:
+def _source(environment: Environment, name: str) -> Markup:
     """A file of the templates as it stands in the page, comments of whole lines and indentation left out."""
     assert environment.loader is not None
     lines = (line.strip() for line in environment.loader.get_source(environment, name)[0].splitlines())
