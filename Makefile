@@ -80,4 +80,4 @@ example: venv ## make reports/example anew from a real quick run
 	$(BIN)/harness run benchmarks/suites/quick.toml --report reports/example/index.html $(RUN_ARGS)
 
 clean: ## remove the virtual environment, caches and generated reports; results stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .benchmarks build *.egg-info reports/latest.html
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .benchmarks build *.egg-info reports/latest.html reports/index.html

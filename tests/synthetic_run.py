@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.run.store import RunFolder
 from harness.run.stored import StoredRun
 from harness.schema.record import (
     Applied,
@@ -410,3 +411,12 @@ def with_text(run: StoredRun, texts: Iterable[str]) -> StoredRun:
         update={"question": everywhere, "command": everywhere, "environment": {everywhere: everywhere}}
     )
     return replace(run, info=info, records=records, warnings=[everywhere])
+
+
+def kept(run: StoredRun, results: Path) -> Path:
+    """The run as `harness run` would have left it in a results folder; returns its folder."""
+    folder = RunFolder.create(results, run.info)
+    for record in run.records:
+        folder.append(record, run.series.get(record.trial.id))
+    folder.finish()
+    return folder.folder

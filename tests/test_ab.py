@@ -21,6 +21,7 @@ from harness.analyse.ab_sessions import read_sessions
 from harness.analyse.compare import compare
 from harness.analyse.history_points import histories
 from harness.analyse.sides import read_side
+from harness.report.headlines import entries
 from harness.run.commits import commits
 from tests.ab_repository import git, made, suite_of
 
@@ -76,6 +77,15 @@ def on_github(repository: tuple[Path, str, str], temporary: Path) -> Iterator[An
 def verdicts(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     judgements = json.loads((folder / "gate.json").read_text())["judgements"]
     return {(each["label"].split("/")[0], each["metric"]): each for each in judgements}
+
+
+def test_a_session_stands_on_the_index_with_its_verdict(on_github: Any) -> None:
+    _done, _summary, folder = on_github
+    (entry,) = entries(folder / "results")
+    assert (entry.kind, entry.problem) == ("ab", "")
+    assert entry.question.startswith("speed.toml: is ")
+    assert entry.said[0].parts[0][0] == "Something is worse"
+    assert "regressed" in entry.counts[0][1]
 
 
 def test_a_planted_slow_down_is_found_where_it_is(on_github: Any) -> None:

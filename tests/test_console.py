@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from harness.report.console import run_summary
 from harness.report.listing import table
 from harness.run.stored import StoredRun
+from tests import synthetic_recipes as recipes
 from tests import synthetic_run as made
 
 
@@ -47,6 +50,20 @@ def test_every_run_can_be_shown(make: object) -> None:
 
 def test_it_fits_a_narrow_terminal() -> None:
     assert max(len(line) for line in plain(made.broken_run(), width=80).splitlines()) <= 80
+
+
+@pytest.mark.parametrize("width", [60, 100, 160])
+@pytest.mark.parametrize("make", [made.broken_run, recipes.recipes_run])
+def test_names_and_verdicts_stand_in_the_table_at_any_width(make: Callable[[], StoredRun], width: int) -> None:
+    run = make()
+    lines = plain(run, width).splitlines()
+    heads = [line for line in lines if "verdict" in line]
+    assert heads
+    assert "…" not in heads[0]
+    assert any(line.strip().startswith(("ddp fp32", "adamw")) for line in lines)
+    assert max(cell_len(line) for line in lines) <= width
+    if width != 100:
+        assert ("ok" in heads[0] or "seeds" in heads[0]) == (width == 160), "what is needed least is left out"
 
 
 def test_markup_and_control_characters_of_records_are_shown_not_obeyed() -> None:

@@ -134,8 +134,7 @@ class Paired:
 
     def detectable(self, alpha: float | Floats, power: float = POWER) -> Floats:
         """The smallest |log ratio| that these rounds find with that chance: (t of 1 − α/2 + t of power) · error."""
-        reach = stats.t.ppf(1 - np.asarray(alpha) / 2, self.df) + stats.t.ppf(power, self.df)
-        return np.asarray(reach * self.error)
+        return detectable(self.error, self.df, alpha, power)
 
     def rounds_needed(self, effect: float | Floats, alpha: float | Floats, power: float = POWER) -> Floats:
         """Rounds in all with which a |log ratio| of `effect` is found with that chance, at the SD seen; inf: none.
@@ -145,8 +144,7 @@ class Paired:
         effect, alpha = np.broadcast_to(effect, self.mean.shape), np.broadcast_to(alpha, self.mean.shape)
 
         def found(count: NDArray[np.int64]) -> NDArray[np.bool_]:
-            reach = stats.t.ppf(1 - alpha / 2, count - 1) + stats.t.ppf(power, count - 1)
-            return np.asarray(reach * self.sd / np.sqrt(count) <= effect)
+            return np.asarray(detectable(self.sd / np.sqrt(count), count - 1, alpha, power) <= effect)
 
         low, high = np.full(len(self.mean), 1), np.full(len(self.mean), ROUNDS_AT_MOST)
         possible = found(high) & (np.asarray(effect) > 0)
@@ -155,6 +153,24 @@ class Paired:
             does = found(middle)
             low, high = np.where(does, low, middle), np.where(does, middle, high)
         return np.where(possible, high.astype(np.float64), np.inf)
+
+
+def detectable(error: ArrayLike, df: ArrayLike, alpha: ArrayLike, power: float = POWER) -> Floats:
+    """The smallest |log ratio| that is found with that chance: (t of 1 − α/2 + t of power) · standard error."""
+    return np.asarray((stats.t.ppf(1 - np.asarray(alpha) / 2, df) + stats.t.ppf(power, df)) * np.asarray(error))
+
+
+def rounds_needed(sd: float, effect: float, alpha: float, power: float = POWER) -> int | None:
+    """The fewest rounds with which a |log ratio| of `effect` is found with that chance; None: no number of them."""
+    found = sd * _reaches(alpha, power) <= effect
+    return int(found.argmax()) + 2 if found.any() else None
+
+
+@lru_cache(maxsize=8)
+def _reaches(alpha: float, power: float) -> Floats:
+    """What 2, 3, … rounds find at an SD of 1."""
+    counts = np.arange(2, ROUNDS_AT_MOST + 1)
+    return detectable(1 / np.sqrt(counts), counts - 1, alpha, power)
 
 
 def _flipped(known: Floats) -> Floats:

@@ -1,14 +1,24 @@
-"""Commands that show what there is: what is registered, what this machine has, the page of stored runs."""
+"""Commands that show what there is: what is registered, what this machine has and what it can tell apart."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import json
+import sys
+from typing import Annotated, Any
 
 import typer
 
-from harness.cli.terminal import AsJson, Page, Plugins, Results, app, err, out, print_rows, waiting
-from harness.schema.errors import HarnessError
+from harness.cli.terminal import (
+    INTERRUPTED,
+    NOTHING_MEASURED,
+    AsJson,
+    Plugins,
+    app,
+    err,
+    print_rows,
+    print_summary,
+    waiting,
+)
 
 
 @app.command("list")
@@ -35,36 +45,38 @@ def list_(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Say what this machine has, and what is missing for which feature with the command that adds it."""
+def doctor(
+    noise: Annotated[bool, typer.Option("--noise", help="run identical code and say what can be told apart")] = False,
+    seconds: Annotated[float, typer.Option(min=5, help="how long to run for that")] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Say what this machine has, and what is missing for which feature; with --noise what it can tell apart."""
     from harness.report.listing import diagnosis
     from harness.run.executors.local import probe
 
     with waiting("looking at the machine"):
         inventory = probe()
-    print_rows(diagnosis(inventory), as_json)
+    if noise:
+        _tell_noise(inventory, seconds, as_json)
+    else:
+        print_rows(diagnosis(inventory), as_json)
 
 
-@app.command()
-def report(
-    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="run folders")] = None,
-    output: Page = Path("reports/latest.html"),
-    latest: Annotated[bool, typer.Option("--latest", help="the newest run of the results folder")] = False,
-    results: Results = Path("results"),
-) -> None:
-    """Write the page of one run or of several together."""
-    from harness.report.page import write_page
-    from harness.run.stored import find_runs, read_run
+def _tell_noise(inventory: Any, seconds: float, as_json: bool) -> None:
+    from harness.analyse.noise import noise
+    from harness.report import noise_console
+    from harness.run.ab.identical import sample
 
-    folders = list(runs or ())
-    if latest:
-        folders += find_runs(results)[-1:]
-    if not folders:
-        where = f"no run in {results}" if latest else "no run folder given"
-        raise HarnessError(f"report: {where}; expected RUN or --latest after `harness run SUITE.toml`")
-    stored = [read_run(folder) for folder in folders]
-    for each in stored:
-        for warning in each.warnings:
-            err.print(f"warning: {warning}", markup=False)
-    write_page(stored, output)
-    out.print(str(output), markup=False)
+    with waiting(f"running identical code against itself for about {seconds:.0f} s") as say:
+        try:
+            took = sample(inventory, seconds, lambda done, left: say(f"{done} rounds, {left:.0f} s to go"))
+        except KeyboardInterrupt:
+            err.print("interrupted; nothing is left of it", markup=False)
+            raise typer.Exit(INTERRUPTED) from None
+    found = noise(took.cell, took.rounds, took.round_s, (took.before, took.after), took.around, took.threads)
+    if as_json:
+        sys.stdout.write(json.dumps(noise_console.as_json(found), indent=1, ensure_ascii=False) + "\n")
+    else:
+        print_summary(noise_console.shown(found))
+    if not found.clocks:
+        raise typer.Exit(NOTHING_MEASURED)

@@ -81,8 +81,8 @@ def _traced(suite: Path, results: Path, plugins: tuple[Path, ...], where: tuple[
     with waiting("looking at the machine and checking the suite"):
         checked = ready(asked)
     err.print(f"{len(checked.plan.trials)} cells to trace, {len(checked.plan.unsupported)} impossible here")
-    with watching(checked.plan) as observe:
-        outcome = carry_out(asked, checked, observe)
+    with watching(checked.plan, {}) as told:  # past trials were longer ones
+        outcome = carry_out(asked, checked, told.observe, told.watch)
     if not outcome.finished:
         err.print(f"interrupted; the traces until then: {COMMAND} {outcome.folder}", markup=False)
         raise typer.Exit(INTERRUPTED)

@@ -21,8 +21,10 @@ from harness.cli.terminal import (
     app,
     complain,
     err,
+    indexed,
     out,
     print_rows,
+    print_summary,
     waiting,
     watching,
 )
@@ -52,12 +54,12 @@ def run(
     )  # fmt: skip
     with waiting("looking at the machine and checking the suite"):
         checked = ready(asked)
-    _announce(checked, results)
-    with watching(checked.plan) as observe:
-        outcome = carry_out(asked, checked, observe)
+    past = _announce(checked, results)
+    with watching(checked.plan, past) as told:
+        outcome = carry_out(asked, checked, told.observe, told.watch)
     stored = read_run(outcome.folder)
     try:
-        _show(stored, report)
+        _show(stored, report, results)
     finally:
         out.print(str(outcome.folder), markup=False)
     if not outcome.finished:
@@ -69,25 +71,30 @@ def run(
         raise typer.Exit(NOTHING_MEASURED)
 
 
-def _announce(checked: Any, results: Path) -> None:
+def _announce(checked: Any, results: Path) -> dict[str, float]:
+    """Say what would run and for how long; by cell, the seconds of earlier trials that this goes by."""
     from harness.run.plan import estimate_s
     from harness.run.stored import past_seconds
 
-    seconds, basis = estimate_s(checked.plan, past_seconds(results, checked.inventory.machine_key))
+    past = past_seconds(results, checked.inventory.machine_key)
+    seconds, basis = estimate_s(checked.plan, past)
     trials, impossible = len(checked.plan.trials), len(checked.plan.unsupported)
     err.print(escape(checked.suite.question), style="bold")
     err.print(f"{trials} trials, {impossible} impossible here; about {seconds / 60:.1f} min ({escape(basis)})")
+    return past
 
 
-def _show(stored: Any, report: Path | None) -> None:
+def _show(stored: Any, report: Path | None, results: Path) -> None:
     from harness.report.console import run_summary
 
-    out.print(run_summary(stored))
+    print_summary(run_summary(stored))
     if report is not None:
         from harness.report.page import write_page
 
         write_page(stored, report)
         out.print(f"page: {report}", markup=False)
+        if (index := indexed(report, results)) is not None:
+            out.print(f"index: {index}", markup=False)
 
 
 @app.command()

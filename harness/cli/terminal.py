@@ -7,14 +7,13 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console
-from rich.live import Live
+from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from harness import __version__
@@ -32,6 +31,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 INTERRUPTED = 130
 NOTHING_MEASURED = 2
+STATUS_PER_S = 2
+"""How often what turns while one waits is drawn: this process should cost next to nothing."""
 
 SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE.toml", help="the question, as TOML")]
 Results = Annotated[Path, typer.Option(help="folder that keeps all runs")]
@@ -87,37 +88,61 @@ def options(version: Annotated[bool, typer.Option("--version", help="print the v
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Say what is being done while it is."""
+def waiting(what: str) -> Iterator[Callable[[str], None]]:
+    """Say what is being done while it is; gives what tells how far it is, which only a terminal shows."""
     if animated():
-        with err.status(what):
-            yield
+        with err.status(what, refresh_per_second=STATUS_PER_S) as status:
+            yield lambda how_far: status.update(f"{what}: {how_far}")
     else:
         err.print(what, style="dim")
-        yield
+        yield lambda _how_far: None
+
+
+class Watching(NamedTuple):
+    """What a run tells as it goes on. watch: of trials while they run; None where nobody could see it."""
+
+    observe: Callable[[Any], None]
+    watch: Callable[[Any, Path], None] | None = None
 
 
 @contextmanager
-def watching(plan: Any) -> Iterator[Callable[[Any], None]]:
-    """A live matrix on a terminal, plain lines elsewhere. Drawn at events only: a ticking clock would take CPU time."""
+def watching(plan: Any, past: Mapping[str, float]) -> Iterator[Watching]:
+    """A live matrix on a terminal (see `live`), plain lines at events elsewhere: no clock ticks there.
+
+    past: by cell, seconds of earlier trials, which the time left goes by.
+    """
     from harness.report.progress import Matrix, describe
 
     if not animated():
-        yield lambda event: err.print(f"[{event.done}/{event.total}] {describe(event)}", markup=False)
+        yield Watching(lambda event: err.print(f"[{event.done}/{event.total}] {describe(event)}", markup=False))
         return
-    matrix = Matrix([*plan.trials, *(trial for trial, _reason in plan.unsupported)])
-    with Live(matrix, console=err, auto_refresh=False, redirect_stdout=False) as live:
+    from harness.cli.live import LiveView
+    from harness.run.remaining import Remaining
 
-        def observe(event: Any) -> None:
-            matrix.observe(event)
-            live.refresh()
-
-        yield observe
+    matrix = Matrix([*plan.trials, *(trial for trial, _reason in plan.unsupported)], Remaining(plan, past))
+    with LiveView(matrix, err) as view:
+        yield Watching(view.observe, view.watch)
 
 
 def animated() -> bool:
     """FORCE_COLOR may colour a pipe but must not animate it; CI logs and dumb terminals get plain lines."""
     return sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") not in (None, "dumb")
+
+
+def print_summary(summary: RenderableType) -> None:
+    """Print sentences and tables: fitted to a terminal, words kept whole; in a pipe lines stay as they are."""
+    out.print(summary, soft_wrap=not sys.stdout.isatty())
+
+
+def indexed(page: Path, results: Path) -> Path | None:
+    """Write the index beside a page; where it is. What goes wrong there is told, and spoils nothing."""
+    from harness.report.index import write_beside
+
+    try:
+        return write_beside(page, results)
+    except HarnessError as error:
+        err.print(f"warning: no index beside the page: {error}", markup=False)
+        return None
 
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool, title: str = "") -> None:

@@ -20,22 +20,45 @@ def memory_limit(root: Path = ROOT, membership: Path = MEMBERSHIP) -> float | No
     return _tightest(root, membership, "memory", _memory_v1, _memory_v2)
 
 
+def throttled(root: Path = ROOT, membership: Path = MEMBERSHIP) -> tuple[int | None, float | None]:
+    """How often and for how many seconds a quota of CPU time was used up, in the group where that is most, until now.
+
+    None: no group counts it. Source: https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files
+    """
+    counted = [_throttled(folder) for _read, folder in _groups(root, membership, "cpu", _quota_v1, _quota_v2)]
+    return max((each for each in counted if each is not None), default=(None, None))
+
+
 Read = Callable[[Path], float | None]
 
 
 def _tightest(root: Path, membership: Path, controller: str, v1: Read, v2: Read) -> float | None:
+    found = [read(folder) for read, folder in _groups(root, membership, controller, v1, v2)]
+    return min((limit for limit in found if limit is not None), default=None)
+
+
+def _groups(root: Path, membership: Path, controller: str, v1: Read, v2: Read) -> Iterator[tuple[Read, Path]]:
+    """The groups that this process is in, each with what reads it by its version."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
-        return None
-    found = []
+        return
     for line in lines:
         _number, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
         read, base = (v1, root / controllers) if controllers else (v2, root)
-        found += [limit for folder in _around(base, path) if (limit := read(folder)) is not None]
-    return min(found, default=None)
+        yield from ((read, folder) for folder in _around(base, path))
+
+
+def _throttled(folder: Path) -> tuple[int, float] | None:
+    """Of version 1 (nanoseconds) or 2 (microseconds)."""
+    try:
+        pairs = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
+        seconds = float(pairs.get("throttled_usec", 0)) * 1e-6 + float(pairs.get("throttled_time", 0)) * 1e-9
+        return int(pairs["nr_throttled"]), seconds
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _around(base: Path, path: str) -> Iterator[Path]:

@@ -120,18 +120,23 @@ class Laps:
 def run_laps(training: Training, count: int) -> Laps:
     """Train `count` steps under the clock: all ranks start together, a stamp after each step, then wait for the device.
 
-    CPU seconds are those of all threads of this process.
+    CPU seconds are those of all threads of this process. Progress is told after a step's stamps: one look at the clock,
+    and four times a second a write to memory.
     """
-    device = training.device
+    device, progress = training.device, training.progress
     training.barrier()
     device.synchronize()
+    if progress is not None:
+        progress.go_on()
     began = time.perf_counter()
     stamps: list[Any] = [device.stamp()]
     cpu = [time.process_time_ns()]
     for _ in range(count):
-        training.step()
+        outcome = training.step()
         stamps.append(device.stamp())
         cpu.append(time.process_time_ns())
+        if progress is not None:
+            progress.step(training.steps_done, outcome.loss)
     device.synchronize()
     wall_s = time.perf_counter() - began
     cpu_s = [(after - before) * 1e-9 for before, after in itertools.pairwise(cpu)]

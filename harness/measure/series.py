@@ -45,6 +45,8 @@ def keep_series(laps: Laps, training: Training, result: RankResult, timed: bool)
     for name, values in columns.items():
         series.setdefault(name, []).extend(values)
     finite = series["loss"]
+    if training.progress is not None:
+        training.progress.know(finite)
     if training.anywhere(None in finite):
         step = finite.index(None) + 1 if None in finite else len(finite)
         last = finite[step - 2] if step > 1 else None

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from harness import monitors
 from harness.measure.applied import NotApplied, check, compare, live_facts, watched_forward
@@ -19,6 +20,7 @@ from harness.measure.fit import fit
 from harness.measure.job import Job, trace_folder, write_result
 from harness.measure.loop import Laps, run_laps
 from harness.measure.parity import loosest
+from harness.measure.progress import NAN, Progress, progress_path
 from harness.measure.regularized_facts import prove_stop, proved_in_the_end, watched_step
 from harness.measure.series import keep_series, overflow_steps
 from harness.measure.steady import WARMUP_MAX, warmup_state
@@ -49,12 +51,16 @@ class Session:
         self.training_wall_s = 0.0
         """CPU and wall seconds in warm-up, timed window and evaluation"""
         self.stopping = Stopping(None, "", "")
+        self.progress: Progress | None = None
+        """of the first rank, where its trial may be watched"""
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
         """Say on disk that this phase has begun, and note when it ended."""
         self.result.phase = phase
         write_result(self.job.result_path(), self.result)
+        if self.progress is not None:
+            self.progress.begin(phase)
         yield
         self.result.marks[phase] = time.monotonic() - self.job.started
         self.result.cpu_marks[phase] = time.process_time()
@@ -71,8 +77,11 @@ class Session:
 def measure(job: Job, result: RankResult) -> None:
     """Run the trial and fill the result in. Raises NotApplied, Diverged, or whatever training raised."""
     session = Session(job, result)
+    if job.rank == 0:
+        session.progress = Progress(progress_path(Path(job.folder)), job.trial.steps)
     with session.phase(Phase.BUILD):
         training = build_training(job.trial, job.rank, job.world_size, job.local_rank)
+        tell_progress(session, training)
         training.wants_grad_norm = True
         session.stopping = stopping_of(training)
         describe(training, result)
@@ -98,6 +107,14 @@ def measure(job: Job, result: RankResult) -> None:
     result.metrics["harness_cpu_s"] = time.process_time() - session.training_cpu_s
     result.facts["training_wall_s"] = session.training_wall_s
     result.phase = Phase.DONE
+
+
+def tell_progress(session: Session, training: Training) -> None:
+    """Have the steps told. Their losses are where they are on the host and of the whole model: mostly, on CPU."""
+    training.progress = session.progress
+    if session.progress is not None and training.device.kind == "cpu" and training.wrapped.whole_loss is None:
+        # a DTensor's value may take all ranks to be had
+        session.progress.read = lambda loss: float(loss) if type(loss) is torch.Tensor else NAN
 
 
 def describe(training: Training, result: RankResult) -> None:

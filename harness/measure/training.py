@@ -19,6 +19,7 @@ from harness.measure.loop import Outcome, train_step
 from harness.measure.memory_limit import limit_memory
 from harness.measure.mixing import mixed
 from harness.measure.penalties import Penalties
+from harness.measure.progress import Progress
 from harness.measure.steady import WARMUP_MAX
 from harness.recipes.build import build_optimizer, by_mesh, expected_facts, weights_to_judge
 from harness.recipes.regularized import Regularization, regularization
@@ -68,6 +69,8 @@ class Training:
     regularization: Regularization = field(default_factory=lambda: Regularization({}, {}))
     watch: Callable[[str], None] | None = None
     """called where gradients are `reduced`, `penalised` and `clipped`, as long as somebody looks at them"""
+    progress: Progress | None = None
+    """told of each step, on the first rank"""
 
     def __post_init__(self) -> None:
         self.model = self.wrapped.model

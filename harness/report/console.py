@@ -16,11 +16,14 @@ from harness.analyse.cells import MEMORY, Cell
 from harness.analyse.headline import Answer
 from harness.analyse.quantity import between, duration, listed, rate, size, times
 from harness.analyse.study import Group, Study, study
+from harness.report.fitted_table import Fitted
 from harness.report.learning_console import recipes
 from harness.report.text import clip
 from harness.run.stored import StoredRun
 
 ROWS_AT_MOST = 30
+OPTIONAL = ("ok", "step", "memory", "throughput", "95 %")
+"""Columns that a narrow terminal does without, in this order."""
 VERDICT_STYLES = {"faster": "green", "slower": "red", "undecided": "yellow"}
 
 
@@ -44,10 +47,10 @@ def _sentence(said: Answer) -> Text:
     return text
 
 
-def ranking(group: Group) -> Table:
+def ranking(group: Group) -> Fitted:
     """Cells of a group, fastest first: ratio with interval, verdict, throughput, step, memory, rounds that ended OK."""
     table = Table(box=None, padding=(0, 1), header_style="dim")
-    table.add_column("cell", overflow="ellipsis")
+    table.add_column("cell", overflow="ellipsis", no_wrap=True)
     for title in ("× baseline", "95 %"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -57,7 +60,7 @@ def ranking(group: Group) -> Table:
         table.add_row(*_row(group, cell))
     if len(group.order) > ROWS_AT_MOST:
         table.add_row(Text(f"… {len(group.order) - ROWS_AT_MOST:,} more", style="dim"))
-    return table
+    return Fitted(table, OPTIONAL)
 
 
 def _row(group: Group, cell: Cell) -> list[Text]:

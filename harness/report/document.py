@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from harness.analyse.quantity import count
+from harness.analyse.quantity import count, duration
 from harness.report.text import clip, finalize, short
 
 POLICY = (
@@ -16,10 +17,13 @@ POLICY = (
 )
 
 
-def rendered(template: str, **shown: object) -> str:
+def rendered(
+    template: str, *, styles: Sequence[str] = ("style.css",), script_file: str = "page.js", **shown: object
+) -> str:
     """A page by its template, with style, script and the policy that names both by their hashes."""
     environment = _templates()
-    style, script = _source(environment, "style.css"), _source(environment, "page.js")
+    style = Markup("\n").join(_source(environment, name) for name in styles)
+    script = _source(environment, script_file)
     policy = POLICY.format(style=csp_hash(style), script=csp_hash(script))
     return environment.get_template(template).render(style=style, script=script, policy=policy, **shown)
 
@@ -33,7 +37,7 @@ def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("harness.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=finalize
     )
-    environment.filters |= {"count": count, "clip": clip, "short": short}
+    environment.filters |= {"count": count, "duration": duration, "clip": clip, "short": short}
     return environment
 
 

@@ -12,16 +12,19 @@ from harness.analyse.learning import STATE, Learning
 from harness.analyse.quantity import digits, duration, size
 from harness.analyse.study import Group
 from harness.analyse.target import seconds_text, steps_text
+from harness.report.fitted_table import Fitted
 from harness.report.text import clip
 
 ROWS_AT_MOST = 30
+OPTIONAL = ("state", "step", "seeds", "", "to target", "95 %")
+"""Columns that a narrow terminal does without, in this order."""
 VERDICT_STYLES = {"better": "green", "worse": "red", "undecided": "yellow"}
 
 
-def recipes(group: Group, found: Learning) -> Table:
+def recipes(group: Group, found: Learning) -> Fitted:
     """Held-out value with its interval, verdict against the baseline, steps and seconds to the target, seeds, state."""
     table = Table(box=None, padding=(0, 1), header_style="dim")
-    table.add_column("recipe" if found.kind == "recipes" else group.label, overflow="ellipsis")
+    table.add_column("recipe" if found.kind == "recipes" else group.label, overflow="ellipsis", no_wrap=True)
     for title in (clip(found.name, 20), "95 %"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -31,7 +34,7 @@ def recipes(group: Group, found: Learning) -> Table:
         table.add_row(*_row(found, family))
     if len(found.families) > ROWS_AT_MOST:
         table.add_row(Text(f"… {len(found.families) - ROWS_AT_MOST:,} more", style="dim"))
-    return table
+    return Fitted(table, OPTIONAL)
 
 
 def _row(found: Learning, family: Family) -> list[Text]:

@@ -22,6 +22,7 @@ from harness.report.document import rendered
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.fit_table import fit_table
 from harness.report.look import Look, look_of
+from harness.report.run_facts import counts, machine
 from harness.report.section import Section
 from harness.report.sections import sections
 from harness.report.text import clip
@@ -78,6 +79,7 @@ def build_page(run: StoredRun | Sequence[StoredRun]) -> str:
         views=views,
         question=question,
         title=clip(question, 90),
+        run_names=[each.folder.name for each in runs],
         strategies=[(f"f{number}", look.slot(name), name) for number, name in enumerate(look.slots)],
         precisions=[(GLYPHS.get(name, "✚"), name) for name in precisions],
         glossary=tables.glossary(),
@@ -98,7 +100,7 @@ def _view(each: Study, look: Look, prefix: str) -> RunView:
     return RunView(
         id=prefix,
         study=each,
-        machine=machine(each),
+        machine=machine(info.environment),
         counts=counts(each),
         answers=answers(each),
         tiles=tiles(each),
@@ -119,39 +121,6 @@ def _view(each: Study, look: Look, prefix: str) -> RunView:
 def _group_view(each: Study, group: Group, look: Look, prefix: str) -> GroupView:
     drawn = figures(each, group, look, prefix) if group.number < GROUPS_AT_MOST else []
     return GroupView(prefix, group, data_line(each, group), drawn, tables.cells_table(group, look, f"{prefix}-cells"))
-
-
-def machine(each: Study) -> list[str]:
-    """The machine in a few words for the head of the page: host, devices, torch, commit."""
-    known = {key.rpartition(".")[2]: value for key, value in tables.flat(each.run.info.environment)}
-    names = each.run.info.environment.get("accelerator_names")
-    devices = (
-        ", ".join(f"{names.count(name)} × {name}" for name in dict.fromkeys(names)) if isinstance(names, list) else ""
-    )
-    found = [
-        known.get("host") or known.get("hostname"),
-        devices or _processor(known.get("cpu_model", ""), each.run.info.environment.get("cores")),
-        f"torch {known['torch']}" if "torch" in known else None,
-        f"commit {known['git_commit'][:10]}" if known.get("git_commit", "unknown") not in ("unknown", "") else None,
-    ]
-    return [clip(text, 60) for text in found if text]
-
-
-def _processor(model: str, cores: object) -> str:
-    return f"{model}, {count(len(cores), 'core')}" if isinstance(cores, list) and model else model
-
-
-def counts(each: Study) -> list[tuple[str, str]]:
-    """How the trials ended, as (kind, text): `60 of 66 ok`, `6 not supported here`, `4 failed`, `2 not reached`."""
-    ok, failed, off = each.ok, len(each.failures), len(each.unsupported)
-    planned = max(each.run.info.planned, len(each.trials))
-    missing = planned - len(each.trials)
-    found = [
-        ("ok" if ok else "bad", f"{ok:,} of {planned:,} ok"),
-        ("off", f"{off:,} not supported here" if off else ""),
-    ]
-    found += [("bad" if failed else "ok", f"{failed:,} failed"), ("bad", f"{missing:,} not reached" if missing else "")]
-    return [(kind, text) for kind, text in found if text]
 
 
 def provenance(each: Study) -> list[tuple[str, str]]:

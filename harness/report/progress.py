@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from harness.measure.progress import told
+from harness.report.running import clock_text, fitted, running_line
+from harness.report.text import clip
 from harness.run.conduct import Event
+from harness.run.remaining import Remaining
 from harness.schema.record import Record, Status
 from harness.schema.trial import Trial
 
@@ -21,27 +26,37 @@ WAITING = ("·", "dim")
 
 
 class Matrix:
-    """Cells × rounds with the state of each trial; a rich renderable that is drawn anew at each event."""
+    """Cells × rounds with the state of each trial, and a line about what runs now; a rich renderable.
 
-    def __init__(self, trials: Sequence[Trial]):
+    remaining: what the time left goes by.
+    """
+
+    def __init__(self, trials: Sequence[Trial], remaining: Remaining | None = None):
         self._labels: dict[str, str] = {}
         for trial in sorted(trials, key=lambda trial: (trial.workload.label, trial.size, trial.label)):
             self._labels.setdefault(trial.cell, trial.label)
         self._rounds = sorted({(trial.repeat, trial.seed) for trial in trials})
         self._marks: dict[tuple[str, int, int], tuple[str, str]] = {}
         self._rates: dict[str, float] = {}
-        self._last = ""
+        self._last, self._at = "preparing data, timing matrix products", ""
+        self._place = (0, len(trials))
+        self._running: tuple[Trial, Path] | None = None
+        self._remaining = remaining
         self._began = time.monotonic()
 
     def observe(self, event: Event) -> None:
         """Take in what happened."""
         trial = event.trial
         where = (trial.cell, trial.repeat, trial.seed)
-        self._last = f"{event.done}/{event.total}  {describe(event)}"
+        self._last, self._place = f"{event.done}/{event.total}  {describe(event)}", (event.done, event.total)
+        if self._remaining is not None:
+            self._remaining.observe(event, time.monotonic())
+        if event.kind not in ("started", "reference"):
+            self._running = None
         if event.kind == "tried":
             return
         if event.kind == "started":
-            self._marks[where] = RUNNING
+            self._marks[where], self._at = RUNNING, trial.cell
         elif event.record is not None:
             failed = GLYPHS.get(event.record.status, FAILED)
             self._marks[where] = KEPT if event.kind == "kept" else failed
@@ -51,19 +66,47 @@ class Matrix:
                 for repeat, seed in self._rounds:
                     self._marks[trial.cell, repeat, seed] = GLYPHS[Status.UNSUPPORTED]
 
-    def __rich__(self) -> RenderableType:
+    def watch(self, trial: Trial, folder: Path) -> None:
+        """From now on this trial runs and tells in this folder how far it is."""
+        self._running = (trial, folder)
+
+    def line(self, width: int) -> str:
+        """What runs now, in at most so many cells; between trials what happened last."""
+        now = time.monotonic()
+        elapsed_s, left_s = now - self._began, self._remaining.left_s(now) if self._remaining is not None else None
+        if self._running is None:
+            return fitted(clip(self._last, 400), [([clock_text(elapsed_s)], 0)], width)
+        trial, folder = self._running
+        return running_line(width, *self._place, trial, told(folder), elapsed_s, left_s)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
         table = Table(box=None, padding=(0, 1), show_header=True, header_style="dim")
         table.add_column("cell", no_wrap=True, overflow="ellipsis")
         table.add_column("rounds", no_wrap=True)
         table.add_column("samples/s", justify="right", no_wrap=True)
-        for cell, label in self._labels.items():
+        rounds = self._rounds[-max(8, width // 3) :]
+        shown, hidden = self._seen(console.size.height - 3)
+        for cell, label in shown:
             marks = Text()
-            for repeat, seed in self._rounds:
+            for repeat, seed in rounds:
                 marks.append(*self._marks.get((cell, repeat, seed), WAITING))
             rate = self._rates.get(cell)
-            table.add_row(Text(label), marks, f"{rate:,.1f}" if rate else "")
-        elapsed = time.monotonic() - self._began
-        return Group(table, Text(f"{elapsed:.0f} s  {self._last}", style="dim", no_wrap=True, overflow="ellipsis"))
+            table.add_row(Text(clip(label, 120)), marks, f"{rate:,.1f}" if rate else "")
+        if hidden:
+            table.add_row(Text(f"… {hidden:,} cells more", style="dim"))
+        yield table
+        yield Text(self.line(width - 1), style="dim", no_wrap=True, overflow="crop", end="")
+
+    def _seen(self, rows: int) -> tuple[list[tuple[str, str]], int]:
+        """The cells that fit on the screen, around the one that runs, and how many do not."""
+        cells = list(self._labels.items())
+        if len(cells) <= rows:
+            return cells, 0
+        rows = max(1, rows - 1)
+        at = list(self._labels).index(self._at) if self._at in self._labels else 0
+        first = min(max(0, at - rows // 2), len(cells) - rows)
+        return cells[first : first + rows], len(cells) - rows
 
 
 def describe(event: Event) -> str:

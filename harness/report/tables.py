@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from harness.analyse.quantity import ABSENT, between, digits, times
 from harness.analyse.study import Group, Study
 from harness.report.columns import MIB, Column, measures
 from harness.report.look import Look
+from harness.report.run_facts import flat
 from harness.report.text import clip, tail
 from harness.schema.metrics import METRICS, Metric
 from harness.schema.record import Parity, RankResult, Record
@@ -254,18 +255,6 @@ def not_run(study: Study) -> list[tuple[str, str, list[str]]]:
 def environment(study: Study) -> list[tuple[str, str]]:
     """The machine and everything that may explain a number, flat: (key, value)."""
     return [(key, value) for key, value in flat(study.run.info.environment)]
-
-
-def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """A nested mapping as dotted keys with values as text."""
-    for key, value in content.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{name}.")
-        elif isinstance(value, (list, tuple)):
-            yield name, ", ".join(str(part) for part in value) or "none"
-        else:
-            yield name, "unknown" if value is None or value == {} else str(value)
 
 
 def glossary() -> list[Metric]:

@@ -29,6 +29,8 @@ from harness.schema.registry import load_plugin
 from harness.schema.suite import Suite
 from harness.schema.trial import Plugin, Trial
 
+Watch = Callable[[Trial, Path], None]
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -77,8 +79,8 @@ def ready(asked: Asked) -> Ready:
     return Ready(suite, traces_of(plan) if asked.traces_only else plan, inventory)
 
 
-def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> Outcome:
-    """Run the plan into a new run folder.
+def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None], watch: Watch | None = None) -> Outcome:
+    """Run the plan into a new run folder. watch: is told of each trial that begins and of its folder while it runs.
 
     Raises InputError where a workload's data are not those recorded for it, StoreError where the results cannot be
     kept; both before any trial.
@@ -105,7 +107,7 @@ def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None]) -> O
     )
     folder = RunFolder.create(asked.results, info)
     searches = stored_searches(asked.results, inventory.machine_key) if asked.resume else {}
-    return Outcome(folder.folder, _conducted(folder, inventory, plan, observe, kept, searches))
+    return Outcome(folder.folder, _conducted(folder, inventory, plan, observe, kept, searches, watch))
 
 
 def carry_out_one(
@@ -147,9 +149,10 @@ def _conducted(
     observe: Callable[[Event], None],
     kept: Kept,
     searches: dict[str, Search],
+    watch: Watch | None = None,
 ) -> bool:
     def execute(trial: Trial) -> local.Execution:
-        return local.execute(trial, inventory.cores, folder.folder)
+        return local.execute(trial, inventory.cores, folder.folder, watch)
 
     conductor = Conductor(inventory, folder, execute, observe, kept, searches)
     finished = False

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Warn = Callable[[str], None]
 Column = list[float | None]
+SERIES_FILES = ("steps.parquet", "steps.npz", "steps.jsonl")
 
 
 def compact(lines: Path) -> Path | None:
@@ -44,7 +45,7 @@ def compact(lines: Path) -> Path | None:
 def read_series(folder: Path, warn: Warn) -> dict[str, StepSeries]:
     """All series of a run folder by trial id, whichever file they are in; what cannot be read is warned of."""
     found: dict[str, StepSeries] = {}
-    for name, read in (("steps.parquet", _read_parquet), ("steps.npz", _read_npz), ("steps.jsonl", read_lines)):
+    for name, read in zip(SERIES_FILES, (_read_parquet, _read_npz, read_lines), strict=True):
         path = folder / name
         if not path.exists():
             continue

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.run.search import Search
-from harness.run.series_file import json_lines, other_version, read_series
+from harness.run.series_file import SERIES_FILES, json_lines, other_version, read_series
 from harness.run.store import REFERENCES_FILE, RUN_FILE, RUNS, TRIALS_FILE
 from harness.schema.errors import StoreError
 from harness.schema.record import SCHEMA_VERSION, Record, RunInfo, Status, StepSeries
@@ -47,8 +47,19 @@ def read_run(folder: Path, series: bool = True) -> StoredRun:
         references = read_records(folder / REFERENCES_FILE, warnings.append)
     except OSError as error:
         raise StoreError(f"run folder {folder}: {error.filename or folder}: {error.strerror or error}") from error
+    warnings += _missing(folder)
     steps = read_series(folder, warnings.append) if series else {}
     return StoredRun(folder, info, records, references, steps, [*lost, *warnings], lost)
+
+
+def _missing(folder: Path) -> list[str]:
+    """Files that every run folder has, and this one lacks."""
+    found = []
+    if not (folder / TRIALS_FILE).exists():
+        found.append(f"{folder / TRIALS_FILE}: is not there; no trial of the run can be read")
+    if not any((folder / name).exists() for name in SERIES_FILES):
+        found.append(f"{folder}: has none of {', '.join(SERIES_FILES)}; nothing is known step by step")
+    return found
 
 
 def _run_info(folder: Path) -> RunInfo:

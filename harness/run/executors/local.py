@@ -13,7 +13,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
@@ -108,10 +108,13 @@ def _ask(function: Any, what: str, *arguments: str, within_s: float = PREPARE_TI
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def execute(trial: Trial, cores: Sequence[int], keep: Path | None = None) -> Execution:
+def execute(
+    trial: Trial, cores: Sequence[int], keep: Path | None = None, watch: Callable[[Trial, Path], None] | None = None
+) -> Execution:
     """Run a trial in fresh processes until all have ended, it times out, or the person interrupts.
 
-    keep: the folder that is to have the files that the trial leaves (traces, artifacts), in folders of their own.
+    keep: the folder that is to have the files that the trial leaves (traces, artifacts), in folders of their own;
+    watch: is told the folder in which the trial tells how far it is (`measure/progress`), as long as it runs.
     """
     started_at, load = time.time(), os.getloadavg()[0]
     deadline = time.monotonic() + trial.timeout_s
@@ -119,6 +122,8 @@ def execute(trial: Trial, cores: Sequence[int], keep: Path | None = None) -> Exe
     with HeldBack() as stopping:
         folder = Path(tempfile.mkdtemp(prefix="dynamometer-"))
         processes = [start(entry.rank, job.model_dump_json()) for job in jobs(trial, cores, folder)]
+        if watch is not None:
+            watch(trial, folder)
         try:
             with stopping.let_through():
                 if not wait(processes, deadline):

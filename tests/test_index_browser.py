@@ -1,0 +1,47 @@
+"""The index in a real browser: quiet, accessible, no wider than the window; filters, and is whole without script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import test_page_browser as browser
+from tests.test_index import file, results
+
+__all__ = ["chromium", "file", "results"]
+chromium = browser.chromium
+pytestmark = browser.pytestmark
+
+
+@pytest.mark.parametrize(("width", "scheme"), browser.LOOKS)
+def test_quiet_accessible_and_no_wider_than_the_window(chromium: Any, file: Path, width: int, scheme: str) -> None:
+    found = browser.opened(chromium, file, width, scheme)
+    violations = browser.axe.Axe().run(found.page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [(v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in violations] == []
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert found.complaints == []
+    assert [url for url in found.requests if not url.startswith("data:")] == [file.as_uri()]
+    found.page.context.close()
+
+
+def test_words_filter_the_runs_and_stand_in_the_url(chromium: Any, file: Path) -> None:
+    page = browser.opened(chromium, file).page
+    headings = page.locator(".runs > li:visible h2")
+    everything = headings.count()
+    page.get_by_label("Show runs with").fill("NEW ddp")
+    assert headings.all_inner_texts() == ["The new question?"]
+    assert page.locator("output").inner_text() == f"1 of {everything}"
+    page.reload()
+    assert headings.all_inner_texts() == ["The new question?"]
+    page.get_by_label("Show runs with").fill("")
+    assert headings.count() == everything
+    page.context.close()
+
+
+def test_without_script_it_is_a_plain_list(chromium: Any, file: Path) -> None:
+    page = browser.opened(chromium, file, java_script_enabled=False).page
+    assert page.locator(".runs > li:visible h2").count() == 5
+    assert page.locator("input").count() == 0
+    page.context.close()
