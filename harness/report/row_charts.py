@@ -15,7 +15,7 @@ from harness.analyse.ratios import ranked
 from harness.analyse.study import Group
 from harness.report.look import shape
 from harness.report.picture import Picture, Style, Values, field, pixels, raw, scaled
-from harness.report.rows import Row, draw_rows, plot_width, shown_cells, y_of
+from harness.report.rows import PLOT, Row, draw_rows, shown_cells, y_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -33,7 +33,7 @@ def forest(group: Group, picture: Picture) -> Markup | None:
     speeds = [row.cell.speed for row in rows if row.cell.speed is not None]
     if len(speeds) < 2:
         return None
-    domain, y = _domain(speeds), y_of(rows, picture.layout)
+    domain, y = _domain(speeds), y_of(rows)
     marks = [_forest_mark(picture, row.cell, domain, y) for row in rows if row.cell.speed is not None]
     plain = [mark | {"about": mark["bare"]} for mark in marks]
     style = {"strokeWidth": 2.5, "strokeCap": "round"}
@@ -57,8 +57,8 @@ def _forest_mark(picture: Picture, cell: Cell, domain: tuple[float, float], y: M
         "colour": colour,
         "fill": colour if cell.shown or cell.is_baseline else "var(--page)",
         "shape": shape(cell.precision),
-        "about": picture.about([cell.strategy], _forest_tooltip(cell)),
-        "bare": picture.about([cell.strategy]),
+        "about": picture.about([cell.cell], _forest_tooltip(cell)),
+        "bare": picture.about([cell.cell]),
     }
 
 
@@ -137,14 +137,14 @@ def _near(target: float | None, values: Sequence[float]) -> list[float]:
 
 
 def _dots(picture: Picture, rows: Sequence[Row], dots: Dots, say: Callable[[float], str]) -> Values:
-    y = y_of(rows, picture.layout)
+    y = y_of(rows)
     return [
         {
             "x": value,
             "y": y[row.cell.cell],
             "fill": picture.look.colour(row.cell.strategy),
             "shape": shape(row.cell.precision),
-            "about": picture.about([row.cell.strategy], f"{row.cell.label}, {name}: {say(value)}"),
+            "about": picture.about([row.cell.cell], f"{row.cell.label}, {name}: {say(value)}"),
         }
         for row in rows
         for name, value in dots[row.cell.cell]
@@ -160,7 +160,7 @@ def _points(picture: Picture, marks: Values, x: Style, *, outlined: bool = False
 
 def _one(picture: Picture, domain: tuple[float, float], title: str) -> alt.Chart:
     """The line of no difference, and with it the axis of ratios."""
-    ticks = _ticks(domain, plot_width(picture.layout))
+    ticks = _ticks(domain, PLOT)
     label = "format(datum.value, '~g') + '×'"
     x = scaled("x", domain, title, {"type": "log"}, values=ticks, labelExpr=label)
     style = {"color": "var(--muted)", "strokeDash": [3, 3], "strokeWidth": 1}
