@@ -44,8 +44,8 @@ def regularizers() -> StoredRun:
         name: {3e-3: recipes.seeds(0.90 + at / 100)}
         for at, name in enumerate(("", "dropout(rate=0.1)", "mixup", "label_smoothing(smoothing=0.1)"))
     }
-    asked = recipes.Recipes(ends=ends, workload="resnet", key="regularizers", target=0.91, gaps=dict.fromkeys(ends, 0.03),
-                            baseline={"regularizers": [], "lr": 3e-3})  # fmt: skip
+    gaps, baseline = dict.fromkeys(ends, 0.03), {"regularizers": [], "lr": 3e-3}
+    asked = recipes.Recipes(ends=ends, workload="resnet", key="regularizers", target=0.91, gaps=gaps, baseline=baseline)
     return recipes.recipes_run(asked)
 
 

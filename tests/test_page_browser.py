@@ -28,7 +28,8 @@ OPEN_ALL = "for (const details of document.querySelectorAll('details')) details.
 OVERFLOW = """() => {
     const wide = document.documentElement.scrollWidth > innerWidth ? ["page"] : [];
     const boxes = [...document.querySelectorAll("figure, .tile, article, .answers, .table")];
-    return wide.concat(boxes.filter(box => box.getBoundingClientRect().right > innerWidth + 1).map(box => box.className));
+    const over = boxes.filter(box => box.getBoundingClientRect().right > innerWidth + 1);
+    return wide.concat(over.map(box => box.className));
 }"""
 OUTSIDE = """() => [...document.querySelectorAll("svg")].flatMap(svg => {
     const inside = svg.getBoundingClientRect();

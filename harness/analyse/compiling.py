@@ -21,7 +21,7 @@ NEVER = math.inf
 
 @dataclass(frozen=True)
 class BreakEven:
-    """A compiled cell (hash) against the same without. compile_s, with_s, without_s: means over the rounds that both have;
+    """A compiled cell (hash) against the same without. compile_s, with_s, without_s: means over the rounds of both;
     ratio: of their steps; steps: after so many it has paid off, inf: never; low, high: the same at the ends of the
     ratio's interval, None with one round. without_s, ratio and steps are None where the cell without was not measured.
     """

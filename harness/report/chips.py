@@ -29,7 +29,7 @@ class Chip:
 
 @dataclass(frozen=True)
 class Axis:
-    """Switches for one thing in which cells differ: a cell is hidden where all that it has on any axis is switched off."""
+    """Switches for one thing in which cells differ. A cell is hidden where all that it has on any axis is off."""
 
     name: str
     chips: tuple[Chip, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from harness.report.look import dash
 from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Style, field, pixels, raw, scaled
 from harness.report.plane import CHARACTER, Anchor, Label, Plane, place, widened, write
 from harness.report.text import clip
-from harness.report.thin import Floats
+from harness.report.thin import SEEN, Floats
 from harness.run.stored import StoredRun
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 POINTS_AT_MOST = 250
 """Points of a curve that are drawn: more cannot be seen."""
-POINTS_OF_ALL = 2400
+POINTS_OF_ALL = 1500
 """Points of all curves of a picture."""
 CURVES_AT_MOST = 12
 PADDING = Padding(36, 14, 10, 40)
@@ -101,11 +101,11 @@ def _draw(curves: Sequence[Curve], picture: Picture, plane: Plane, title: str, t
     """All curves as one layer, slowest first so that the fastest lies on top, each thinned to what can be seen."""
     most = max(40, min(POINTS_AT_MOST, POINTS_OF_ALL // len(curves)))
     values = []
-    for curve in reversed(curves):
-        kept = plane.seen(curve.x, curve.loss, most)
+    for curve, line in _as_drawn(curves[::-1], plane):
+        kept = plane.seen(line.x, line.loss, most)
         about = picture.about([curve.cell.cell], f"{curve.cell.label}: loss {digits(curve.end[1])} at the end")
         same = _line_of(curve, picture) | {"cell": curve.cell.cell, "about": about}
-        values += [{"x": float(curve.x[at]), "y": float(curve.loss[at]), **same} for at in kept]
+        values += [{"x": float(line.x[at]), "y": float(line.loss[at]), **same} for at in kept]
     x = scaled("x", plane.x, title, tickCount=6, grid=False)
     y = scaled("y", plane.y, None, tickCount=5)
     channels = {
@@ -116,6 +116,20 @@ def _draw(curves: Sequence[Curve], picture: Picture, plane: Plane, title: str, t
     }
     lines = picture.layer("line", values, {"strokeWidth": 1.75, "strokeJoin": "round"}, x=x, y=y, **channels)
     return picture.draw([lines, *texts], plane.width, plane.height, PADDING)
+
+
+def _as_drawn(curves: Sequence[Curve], plane: Plane) -> Iterator[tuple[Curve, Curve]]:
+    """Each curve, and the first that looks the same: that one is drawn in its place, so that a page holds it once."""
+    lines: list[Curve] = []
+    for curve in curves:
+        line = next((line for line in lines if _same_picture(curve, line, plane)), curve)
+        if line is curve:
+            lines.append(curve)
+        yield curve, line
+
+
+def _same_picture(curve: Curve, other: Curve, plane: Plane) -> bool:
+    return np.array_equal(curve.x, other.x) and _apart(curve, other, plane) < SEEN
 
 
 def _line_of(curve: Curve, picture: Picture) -> dict[str, Any]:

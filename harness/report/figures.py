@@ -65,8 +65,9 @@ class Sketch:
 
 
 def figures(study: Study, group: Group, look: Look, prefix: str) -> list[Figure]:
-    """All figures of a group: how fast, how large, how sure; why; what is learned. None where no cell ended well, and where the group is about
-    learning: it has a section of its own.
+    """All figures of a group: how fast, how large, how sure; why; what is learned.
+
+    None where no cell ended well, and where the group is about learning: it has a section of its own.
 
     What is learned per step is shown only where all cells have the same batch.
     prefix: makes their ids unique in the page.

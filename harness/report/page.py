@@ -155,7 +155,10 @@ def _view(each: Study, look: Look, prefix: str, folder: Path | None) -> RunView:
 
 def _group_view(each: Study, group: Group, look: Look, prefix: str, folder: Path | None) -> GroupView:
     drawn = figures(each, group, look, prefix) if group.number < GROUPS_AT_MOST else []
-    cells, why = tables.cells_table(group, look, f"{prefix}-cells"), why_table(each, group, look, f"{prefix}-why", folder)
+    cells, why = (
+        tables.cells_table(group, look, f"{prefix}-cells"),
+        why_table(each, group, look, f"{prefix}-why", folder),
+    )
     return GroupView(prefix, group, data_line(each, group), drawn, cells, why)
 
 

@@ -1,8 +1,8 @@
 """Pictures: layers of Altair charts drawn as static SVG, all of one width, which suits a telephone and a desk.
 
 vl-convert draws here, once; the page needs no chart library. Colours stand in the charts as `var(--name)`, which the
-page's stylesheet gives a value for light, dark and print. A page puts as many pictures beside one another as it has room
-for: text in them keeps the size of the text around them, and nothing is drawn twice.
+page's stylesheet gives a value for light, dark and print. A page puts as many pictures beside one another as it has
+room for: text in them keeps the size of the text around them, and nothing is drawn twice.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class Picture:
     """A picture being made. Its layers name their data, which are put in once, when it is drawn.
 
     Data inside the layers would be copied and checked by Altair at every step: most of the time of a page.
-    look: hues of strategies, and what the filter finds; title, summary: ids in the page of the texts that say what it is and what it shows.
+    look: hues of strategies, and what the filter finds; title, summary: ids in the page of the texts that say what it
+    is and what it shows.
     """
 
     def __init__(self, look: Look, title: str = "title", summary: str = "summary"):
@@ -107,7 +108,7 @@ class Picture:
         return encoded
 
     def about(self, cells: Sequence[str], text: str = "") -> str:
-        """Describe a mark: the cells (hashes) it belongs to, for the page's filter, and what it says when pointed at."""
+        """Describe a mark: the cells (hashes) it belongs to, for the filter, and what it says when pointed at."""
         return description(self.look.css(cells), text)
 
     def draw(self, layers: Sequence[alt.Chart], width: float, height: float, padding: Padding) -> Markup:

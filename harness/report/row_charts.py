@@ -144,7 +144,7 @@ def _dots(picture: Picture, rows: Sequence[Row], dots: Dots, say: Callable[[floa
             "y": y[row.cell.cell],
             "fill": picture.look.colour(row.cell.strategy),
             "shape": shape(row.cell.precision),
-            "about": picture.about([row.cell.cell], f"{row.cell.label}, {name}: {say(value)}"),
+            "about": picture.about([row.cell.cell], f"{name}: {say(value)}"),
         }
         for row in rows
         for name, value in dots[row.cell.cell]

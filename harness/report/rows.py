@@ -1,4 +1,4 @@
-"""Charts with a row per cell share this frame: label and figure in a line above the marks, which have the whole width."""
+"""Charts with a row per cell share this frame: label and value in a line above marks of the whole width."""
 
 from __future__ import annotations
 

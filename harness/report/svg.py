@@ -6,7 +6,8 @@ What vl-convert draws is right but wordy; this leaves what is seen, in about a f
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from collections import Counter
+from itertools import groupby, pairwise
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -14,9 +15,11 @@ from markupsafe import Markup
 from harness.report.path_data import compact, short
 
 SVG = "http://www.w3.org/2000/svg"
-GROUP, TITLE, TEXT, PATH, CIRCLE, LINE = (
-    f"{{{SVG}}}{name}" for name in ("g", "title", "text", "path", "circle", "line")
+GROUP, TITLE, TEXT, PATH, CIRCLE, LINE, DEFS, USE = (
+    f"{{{SVG}}}{name}" for name in ("g", "title", "text", "path", "circle", "line", "defs", "use")
 )
+LONG = 120
+"""Bytes of a path from which it is worth a name."""
 MARK = "\ue000"
 """Stands around the filter's classes in a description; private use, so that no text shown can hold it."""
 DROPPED = {"class", "role", "pointer-events", "font-family", "stroke-miterlimit", "version", "width", "height"}
@@ -50,11 +53,27 @@ def clean(svg: str, title: str, summary: str) -> Markup:
     root = ElementTree.fromstring(svg)
     box = root.get("viewBox", "")
     _clean(root)
+    _share(root, title)
     root.attrib.clear()
     root.attrib.update({"viewBox": box, "role": "img", "aria-labelledby": title, "aria-describedby": summary})
     ElementTree.register_namespace("", SVG)
     text = ElementTree.tostring(root, encoding="unicode")
     return Markup(text.replace(f' xmlns="{SVG}"', "").replace(" />", "/>"))
+
+
+def _share(root: ElementTree.Element, name: str) -> None:
+    """Draw once what several long paths draw alike: curves that lie on one another."""
+    long = Counter(data for path in root.iter(PATH) if len(data := path.get("d", "")) > LONG)
+    shared = {data: f"{name}-{at}" for at, data in enumerate(data for data, times in long.items() if times > 1)}
+    for path in root.iter(PATH):
+        if (data := path.get("d", "")) in shared:
+            path.tag = USE
+            del path.attrib["d"]
+            path.set("href", f"#{shared[data]}")
+    if shared:
+        once = ElementTree.Element(DEFS)
+        once.extend(ElementTree.Element(PATH, {"id": id_, "d": data}) for data, id_ in shared.items())
+        root.insert(0, once)
 
 
 def _clean(element: ElementTree.Element) -> None:
@@ -73,24 +92,42 @@ def _clean(element: ElementTree.Element) -> None:
         if text:
             ElementTree.SubElement(element, TITLE).text = text
     if element.tag == GROUP:
-        for child in element:
-            _colour(child)
+        _gather(element)
 
 
-def _colour(mark: ElementTree.Element) -> None:
-    """Name a mark's colours by classes: it has one for the filter anyway."""
-    classes = mark.get("class")
-    if classes is None:
-        return
+def _gather(element: ElementTree.Element) -> None:
+    """Put neighbouring marks of the same cell into a group that says whose they are, and name colours by classes."""
+    children = list(element)
+    element[:] = []
+    for classes, run in groupby(children, key=lambda child: child.get("class")):
+        marks = list(run)
+        hues = [_hues(mark) for mark in marks] if classes is not None else []
+        if classes is None or len(marks) == 1:
+            element.extend(marks)
+            if classes is not None:
+                marks[0].set("class", " ".join([classes, *hues[0]]))
+            continue
+        alike = len(set(hues)) == 1
+        group = ElementTree.SubElement(element, GROUP, {"class": " ".join([classes, *(hues[0] if alike else ())])})
+        for mark, own in zip(marks, hues, strict=True):
+            del mark.attrib["class"]
+            if own and not alike:
+                mark.set("class", " ".join(own))
+        group.extend(marks)
+
+
+def _hues(mark: ElementTree.Element) -> tuple[str, ...]:
+    """Take a mark's colours off; they are returned as classes."""
+    classes = []
     for name, kind, hue in HUES:
         if found := hue.fullmatch(mark.get(name, "")):
             del mark.attrib[name]
-            classes += f" {kind}{found[1]}"
-    mark.set("class", classes)
+            classes.append(f"{kind}{found[1]}")
+    return tuple(classes)
 
 
 def _clean_attributes(element: ElementTree.Element) -> None:
-    for name, value in list(element.attrib.items()):
+    for name in list(element.attrib):
         if name in DROPPED or name.startswith("aria-"):
             del element.attrib[name]
     _stroke(element)

@@ -71,7 +71,7 @@ const tip = make("div", { className: "tip", hidden: true });
 document.body.append(tip);
 const texts = new WeakMap();
 const textOf = (mark) => {
-  const title = mark.querySelector("title");
+  const title = [...mark.children].find((child) => child.tagName === "title");
   if (title) {
     texts.set(mark, title.textContent);
     title.remove();
@@ -79,8 +79,8 @@ const textOf = (mark) => {
   return texts.get(mark);
 };
 const hover = (event) => {
-  const mark = event.target.closest ? event.target.closest("svg .m:not(.hid)") : null;
-  const text = mark && textOf(mark);
+  const mark = event.target.closest && event.target.closest("svg .m, svg .m > *");
+  const text = mark && !mark.closest(".hid") && textOf(mark);
   tip.hidden = !text;
   if (!text) return;
   tip.textContent = text;
