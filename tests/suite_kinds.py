@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+from harness.report.page import build_page
 from harness.run.stored import StoredRun
 from harness.schema.record import Phase, Record, Status
 from tests import synthetic_recipes as recipes
@@ -99,6 +101,12 @@ POOR: dict[str, Callable[[], StoredRun]] = {
         recipes.Recipes(ends={"mixup": {3e-3: recipes.seeds(1.5)}}, key="regularizers", baseline={"lr": 1e-3})
     ),
 }
+
+
+@cache
+def page_of(kind: str) -> str:
+    """The page of a kind of suite, or of a poor run, built once for all tests that look at it."""
+    return build_page({**SUITES, **POOR}[kind]())
 
 
 def stored(run: StoredRun, folder: Path) -> Path:

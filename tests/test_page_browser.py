@@ -5,7 +5,7 @@ One browser for all tests; it is told to talk to nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from harness.report.page import write_page
 from tests import synthetic_run as made
 from tests.browser import CHROMIUM, Opened, chromium_for_tests, opened
-from tests.suite_kinds import POOR, SUITES, nothing_reached, optimizers, regularizers
+from tests.suite_kinds import POOR, SUITES, page_of
 from tests.test_page import HOSTILE
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
@@ -87,7 +87,7 @@ NONE = {"axe": [], "wider than the window": [], "outside of its picture": [], "c
 def test_quiet_accessible_and_in_its_place(chromium: Any, tmp_path: Path, kind: str, scheme: str) -> None:
     """Every kind of suite at every width, in light and dark, with all that can be opened open."""
     file = tmp_path / "page.html"
-    write_page(SUITES[kind](), file)
+    file.write_text(page_of(kind))
     found = opened(chromium, file, WIDTHS[0], scheme)
     assert found.page.locator("svg").count() > 0
     found.page.evaluate(OPEN_ALL)
@@ -100,7 +100,7 @@ def test_quiet_accessible_and_in_its_place(chromium: Any, tmp_path: Path, kind: 
 @pytest.mark.parametrize("kind", POOR)
 def test_a_poor_run_still_gives_a_sensible_page(chromium: Any, tmp_path: Path, kind: str) -> None:
     file = tmp_path / "page.html"
-    write_page(POOR[kind](), file)
+    file.write_text(page_of(kind))
     found = opened(chromium, file, 360)
     assert found.page.locator(".headline").first.is_visible()
     found.page.evaluate(OPEN_ALL)
@@ -205,14 +205,12 @@ def test_pointing_at_a_mark_shows_its_values(shown: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "row", "name", "kept"),
-    [(optimizers, "optimizer", "sgd", "adamw"), (regularizers, "regularizers", "mixup", "dropout")],
+    ("kind", "row", "name", "kept"),
+    [("optimizers", "optimizer", "sgd", "adamw"), ("regularization", "regularizers", "mixup", "dropout")],
 )
-def test_the_filter_works_on_recipes(
-    chromium: Any, tmp_path: Path, make: Callable[[], Any], row: str, name: str, kept: str
-) -> None:
+def test_the_filter_works_on_recipes(chromium: Any, tmp_path: Path, kind: str, row: str, name: str, kept: str) -> None:
     file = tmp_path / "page.html"
-    write_page(make(), file)
+    file.write_text(page_of(kind))
     found = opened(chromium, file)
     page = found.page
     assert page.locator(".chips").count() == 1, "one strategy is no choice"
@@ -250,7 +248,7 @@ def test_last_words_are_text(shown: Any) -> None:
 @pytest.mark.parametrize("kind", SUITES)
 def test_without_javascript_everything_is_there(chromium: Any, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "page.html"
-    write_page(SUITES[kind](), path)
+    path.write_text(page_of(kind))
     found = opened(chromium, path, java_script_enabled=False)
     page = found.page
     assert page.locator("svg").first.is_visible()
@@ -305,7 +303,7 @@ def test_hostile_text_is_text(chromium: Any, tmp_path: Path) -> None:
 
 def test_a_run_without_trials_says_so(chromium: Any, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
-    write_page(nothing_reached(), file)
+    file.write_text(page_of("nothing reached"))
     found = opened(chromium, file)
     assert "there is nothing to say" in found.page.locator(".headline").inner_text()
     assert "64 not reached" in found.page.locator(".facts").inner_text()

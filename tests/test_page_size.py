@@ -12,7 +12,7 @@ from harness.report.page import build_page
 from harness.report.path_data import compact
 from harness.report.thin import SEEN, thinned
 from tests import synthetic_run as made
-from tests.suite_kinds import POOR, SUITES
+from tests.suite_kinds import POOR, SUITES, page_of
 
 BOUND = 400_000
 
@@ -42,7 +42,7 @@ def points(path: str) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("kind", [*SUITES, *POOR])
 def test_every_kind_of_page_is_small(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    html = build_page({**SUITES, **POOR}[kind]())
+    html = page_of(kind)
     size, charts = len(html.encode()), html.count("<svg")
     with capsys.disabled():
         print(f" {kind}: {size / 1e3:.0f} kB, {charts} charts", end="")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROWS_AT_MOST = 24
 ROW = 42.0
 """Pixels from one row to the next, and from a row's top to the middle of its text and of its marks."""
-TEXT, MARK = 9.0, 27.0
+TEXT, MARK = 9.0, 28.0
 PADDING = Padding(8, 8, 4, 40)
 PLOT = WIDTH - PADDING.left - PADDING.right
 """Width of the plot."""

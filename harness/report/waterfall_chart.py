@@ -14,7 +14,7 @@ from harness.report.plane import widened
 from harness.report.rows import Row, draw_rows, shown_cells, y_of
 
 MS = 1e-3
-TREAD = 4.6
+TREAD = 4.3
 """Height of a tread in pixels: five of them fit into a row."""
 
 
