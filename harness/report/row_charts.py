@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
 TICK_ROOM = 34
 """Pixels between two labels of a ratio axis."""
+EDGE_ROOM = 10
+"""Pixels from a label's middle to the end of the axis: half of the label may lie beyond it."""
 Dots = Mapping[str, Sequence[tuple[str, float]]]
 """By cell: name of each round and its value."""
 
@@ -173,7 +175,8 @@ def _ticks(domain: tuple[float, float], width: float) -> list[float]:
     kept: list[float] = [1]
     for tick in TICKS:
         clear = all(abs(math.log(tick / other)) * scale >= TICK_ROOM for other in kept)
-        if domain[0] <= tick <= domain[1] and clear:
+        inside = all(abs(math.log(tick / end)) * scale >= EDGE_ROOM for end in domain)
+        if domain[0] <= tick <= domain[1] and clear and inside:
             kept.append(tick)
     return sorted(kept)
 

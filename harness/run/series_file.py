@@ -10,7 +10,7 @@ import importlib.util
 import json
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ from harness.schema.record import SCHEMA_VERSION, StepSeries
 
 if TYPE_CHECKING:
     import numpy as np
+
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
+    Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 Warn = Callable[[str], None]
 Column = list[float | None]
@@ -117,17 +120,40 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _series(names: list[str], columns: dict[str, Column]) -> dict[str, StepSeries]:
-    """The inverse of `_rows`; a column without any value in a trial is left out of it."""
-    rows: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        rows.setdefault(name, []).append(row)
-    found = {}
-    for trial_id, mine in rows.items():
-        own = {name: [column[row] for row in mine] for name, column in columns.items()}
-        kept = {name: values for name, values in own.items() if any(value is not None for value in values)}
-        found[trial_id] = StepSeries(trial_id=trial_id, columns=kept)
+def _series(names: Sequence[str], of_row: Ints, columns: Iterable[tuple[str, Floats]]) -> dict[str, StepSeries]:
+    """The inverse of `_rows`: trial ids, which of them each row is of, and columns, NaN where a value is absent.
+
+    Columns come one by one: all at once they would take twice the memory of what is made of them. A column without any
+    value in a trial is left out of it. What holds arrays of numbers needs no further check.
+    """
+    import numpy as np
+
+    order, ends = np.argsort(of_row, kind="stable"), np.cumsum(np.bincount(of_row, minlength=len(names)))
+    rows = np.split(order, ends[:-1])
+    found = {name: StepSeries.model_construct(trial_id=name, columns={}) for name in names}
+    for key, column in columns:
+        for name, mine in zip(names, rows, strict=True):
+            if (values := _values(column[mine])) is not None:
+                found[name].columns[key] = values
     return found
+
+
+COUNTS = tuple(map(float, range(4096)))
+"""Numbers of steps, made once: Python keeps each float of a list as an object of its own."""
+
+
+def _values(column: Floats) -> Column | None:
+    """A trial's values of a column; None where there is none at all."""
+    import numpy as np
+
+    known = np.isfinite(column)
+    if not known.all():
+        pairs = zip(column, known, strict=True)
+        return [float(value) if there else None for value, there in pairs] if known.any() else None
+    if 0 <= column.min() and column.max() < len(COUNTS) and (column == np.floor(column)).all():
+        return [COUNTS[int(value)] for value in column.tolist()]
+    values: Column = column.tolist()
+    return values
 
 
 def _write_parquet(path: Path, names: list[str], columns: dict[str, Column]) -> None:
@@ -146,12 +172,15 @@ def _read_parquet(path: Path, warn: Warn) -> dict[str, StepSeries]:
         return {}
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(path)
-    if not _version_known(path, int((table.schema.metadata or {}).get(b"schema", b"1")), warn):
-        return {}
-    content = table.to_pydict()
-    names = content.pop("trial_id")
-    return _series(names, content)
+    with pyarrow.parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        if not _version_known(path, int((schema.metadata or {}).get(b"schema", b"1")), warn):
+            return {}
+        ids = file.read(["trial_id"]).column(0).combine_chunks().dictionary_encode()
+        columns = (
+            (name, file.read([name]).column(0).to_numpy().astype(float)) for name in schema.names if name != "trial_id"
+        )
+        return _series(ids.dictionary.to_pylist(), ids.indices.to_numpy(), columns)
 
 
 def _write_npz(path: Path, names: list[str], columns: dict[str, Column]) -> None:
@@ -167,11 +196,12 @@ def _read_npz(path: Path, warn: Warn) -> dict[str, StepSeries]:
     import numpy as np
 
     with np.load(path, allow_pickle=False) as archive:
-        content = {name: archive[name].tolist() for name in archive.files}
+        content = {name: archive[name] for name in archive.files}
     if not _version_known(path, int(content.pop("schema", 1)), warn):
         return {}
-    names = content.pop("trial_id")
-    return _series(names, {name: [_finite(value) for value in values] for name, values in content.items()})
+    names, first, of_row = np.unique(content.pop("trial_id"), return_index=True, return_inverse=True)
+    found = _series(names.tolist(), of_row, ((name, values.astype(float)) for name, values in content.items()))
+    return {name: found[name] for name in names[np.argsort(first)].tolist()}
 
 
 def _version_known(path: Path, version: int, warn: Warn) -> bool:
