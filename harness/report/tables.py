@@ -128,7 +128,8 @@ def trials_table(study: Study, look: Look, id_: str) -> Table:
         *(column for column, _name, _scale in known),
     )
     rows = []
-    for trial in study.trials.to_dict("records"):
+    named = ["trial_id", "cell", "group_label", "label", "status", "repeat", "seed"]
+    for trial in study.trials[[*named, *(name for _column, name, _scale in known)]].to_dict("records"):
         status = str(trial["status"])
         shown = [ABSENT if status in SILENT else _number(trial[name], scale) for _column, name, scale in known]
         place = [str(trial["repeat"] + 1), *([str(trial["seed"])] if several else [])]

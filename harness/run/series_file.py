@@ -10,8 +10,9 @@ import importlib.util
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -76,25 +77,32 @@ def json_lines(path: Path, warn: Warn) -> Iterable[tuple[int, dict[str, Any]]]:
 
     A torn last line (the writer died in it: it was never acknowledged) and a damaged line elsewhere are warned of.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines(path):
         try:
-            content = json.loads(line)
+            content = json.loads(line, object_pairs_hook=_shared)
             version = int(content["schema"])
         except (ValueError, TypeError, KeyError, RecursionError):
-            last = number == len(lines)
-            what = "last line is torn: its writer was cut off" if last else "line is damaged"
+            what = "line is damaged" if line.endswith(b"\n") else "last line is torn: its writer was cut off"
             warn(f"{path}:{number}: {what}; left out")
             continue
         if version > SCHEMA_VERSION:
             warn(f"{path}:{number}: written by a newer version (schema {version}, known {SCHEMA_VERSION}); left out")
             continue
         yield number, content
+
+
+def _shared(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys and texts are those of other objects where they are equal: most records say the same."""
+    return {intern(key): intern(value) if type(value) is str else value for key, value in pairs}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that hold anything, one after the other, with their numbers; none where the file is not there."""
+    try:
+        with open(path, "rb") as file:
+            yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+    except FileNotFoundError:
+        return
 
 
 def _first(error: ValidationError) -> str:
@@ -172,15 +180,17 @@ def _read_parquet(path: Path, warn: Warn) -> dict[str, StepSeries]:
         return {}
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(path) as file:
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=["trial_id"]) as file:
         schema = file.schema_arrow
         if not _version_known(path, int((schema.metadata or {}).get(b"schema", b"1")), warn):
             return {}
-        ids = file.read(["trial_id"]).column(0).combine_chunks().dictionary_encode()
+        ids = file.read(["trial_id"]).column(0).unify_dictionaries().combine_chunks()
         columns = (
             (name, file.read([name]).column(0).to_numpy().astype(float)) for name in schema.names if name != "trial_id"
         )
-        return _series(ids.dictionary.to_pylist(), ids.indices.to_numpy(), columns)
+        found = _series(ids.dictionary.to_pylist(), ids.indices.to_numpy(), columns)
+    pyarrow.default_memory_pool().release_unused()
+    return found
 
 
 def _write_npz(path: Path, names: list[str], columns: dict[str, Column]) -> None:
