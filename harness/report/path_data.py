@@ -29,7 +29,8 @@ def compact(data: str, x: float = 0.0, y: float = 0.0) -> str | None:
 
 def _steps(data: str) -> Iterator[tuple[str, list[float]]]:
     """Commands with their numbers; a command with several points comes once."""
-    command, numbers = "", []
+    command: str = ""
+    numbers: list[float] = []
     for token in TOKEN.findall(data):
         if token.isalpha():
             if command:

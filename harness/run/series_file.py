@@ -158,7 +158,7 @@ def _values(column: Floats) -> Column | None:
     if not known.all():
         pairs = zip(column, known, strict=True)
         return [float(value) if there else None for value, there in pairs] if known.any() else None
-    if 0 <= column.min() and column.max() < len(COUNTS) and (column == np.floor(column)).all():
+    if column.min() >= 0 and column.max() < len(COUNTS) and (column == np.floor(column)).all():
         return [COUNTS[int(value)] for value in column.tolist()]
     values: Column = column.tolist()
     return values
