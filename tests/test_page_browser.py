@@ -326,3 +326,21 @@ def test_a_run_without_trials_says_so(chromium: Any, tmp_path: Path) -> None:
     assert "there is nothing to say" in found.page.locator(".headline").inner_text()
     assert "64 not reached" in found.page.locator(".facts").inner_text()
     found.close()
+
+
+def test_a_long_table_is_whole_after_sorting(chromium: Any, tmp_path: Path) -> None:
+    """Rows that cannot be seen at first come later: none is lost, also where the next click does not wait for them."""
+    file = tmp_path / "page.html"
+    write_page(made.many_cells(260), file)
+    found = opened(chromium, file)
+    rows = "[...document.querySelectorAll('#r0-trials tbody tr')].map(row => row.cells[2].textContent)"
+    before = found.page.evaluate(rows)
+    clicked = "for (const at of [0, 1, 2]) document.querySelectorAll('#r0-trials th button')[at].click()"
+    found.page.evaluate(clicked)
+    found.page.wait_for_function(f"({rows}).length === {len(before)}")
+    after = found.page.evaluate(rows)
+    assert after != before
+    assert sorted(after) == sorted(before)
+    numbers = [int(text.split("=")[1].rstrip(")")) for text in after if "=" in text]
+    assert numbers == sorted(numbers), "by the value of what stands in them"
+    found.close()

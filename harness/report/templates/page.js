@@ -94,6 +94,7 @@ addEventListener("pointerdown", hover);
 addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 
 // tables: a click on a head sorts, the long ones have a field that filters
+const collator = new Intl.Collator(undefined, { numeric: true });
 const value = (row, column, number) => {
   const text = row.cells[column].textContent.trim();
   if (!number) return text;
@@ -101,7 +102,8 @@ const value = (row, column, number) => {
   return Number.isNaN(parsed) ? null : parsed;
 };
 for (const table of all("table")) {
-  const heads = all("th", table), body = table.tBodies[0];
+  const heads = all("th", table), body = table.tBodies[0], lines = [...body.rows];
+  let later = 0;
   heads.forEach((head, column) => {
     const button = make("button", { type: "button" });
     button.append(...head.childNodes);
@@ -111,13 +113,17 @@ for (const table of all("table")) {
       const down = head.getAttribute("aria-sort") === (number ? "descending" : "ascending") ? number : !number;
       for (const other of heads) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", down ? "ascending" : "descending");
-      const rows = [...body.rows].map((row) => [value(row, column, number), row]);
+      const rows = lines.map((row) => [value(row, column, number), row]);
       rows.sort(([a], [b]) => {
         if (a === null || b === null) return (a === null) - (b === null);
-        const order = number ? a - b : a.localeCompare(b, undefined, { numeric: true });
+        const order = number ? a - b : collator.compare(a, b);
         return down ? order : -order;
       });
-      body.append(...rows.map(([, row]) => row));
+      // what can be seen at once, the rest when that is drawn
+      const sorted = rows.map(([, row]) => row);
+      body.replaceChildren(...sorted.slice(0, 100));
+      clearTimeout(later);
+      later = setTimeout(() => body.append(...sorted.slice(100)));
     });
   });
 }
