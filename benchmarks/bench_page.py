@@ -103,38 +103,31 @@ def bench_opening(benchmark: Any, figure: Figure, chromium: Any, tmp_path: Path)
 
 
 def bench_sorting(benchmark: Any, figure: Figure, chromium: Any, tmp_path: Path) -> None:
-    """CPU of the main thread from a click on a column's head to rows in their new places, layout included."""
+    """Milliseconds from a click on a column's head to rows in their new places, layout of what is seen included."""
     shape = made.Shape(rounds=25, steps=5, warmup=2, series=False)
     run = made.synthetic_run(shape)
-    run.records = [*run.records[:500]]
+    more = {"joules_per_sample": 0.21, "power_w": 61.0, "mfu": 0.3}
+    run.records = [record.model_copy(update={"metrics": record.metrics | more}) for record in run.records[:500]]
     file = tmp_path / "page.html"
     write_page(run, file)
     page, _cost = opened(chromium, file)
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
     table = page.locator("#r0-trials")
     rows, columns = table.locator("tbody tr").count(), table.locator("th").count()
     table.scroll_into_view_if_needed()
     script = """(table, column) => {
+        const began = performance.now();
         table.querySelectorAll("th button")[column].click();
         table.tBodies[0].rows[0].getBoundingClientRect();
+        return performance.now() - began;
     }"""
-    times: list[float] = []
-
-    def one() -> None:
-        for column in range(columns):
-            before = main_thread_s(session)
-            table.evaluate(script, column)
-            after = main_thread_s(session)
-            spent = sum(
-                after[name] - before[name] for name in ("ScriptDuration", "LayoutDuration", "RecalcStyleDuration")
-            )
-            times.append(spent * 1e3)
-
-    benchmark.pedantic(one, rounds=3, iterations=1)
+    times: list[list[float]] = []
+    benchmark.pedantic(
+        lambda: times.append([table.evaluate(script, at) for at in range(columns)]), rounds=5, iterations=1
+    )
     page.close()
-    note = f"CPU; {rows} trials × {columns} columns, slowest {max(times):.0f} ms"
-    figure("ms to sort 500 trials by a column", statistics.median(times), "<= 50", 0, 50, note)
+    quickest = [min(each) for each in zip(*times, strict=True)]
+    note = f"{rows} trials × {columns} columns; of 5 clicks on each the quickest, median column"
+    figure("ms to sort 500 trials by a column", statistics.median(quickest), "<= 50", 0, 50, note)
 
 
 def stored(folder: Path) -> int:
@@ -156,7 +149,9 @@ def stored(folder: Path) -> int:
 def bench_ten_thousand_trials(benchmark: Any, figure: Figure, tmp_path: Path) -> None:
     """CPU seconds and memory of `harness report` over a large run."""
     folder, page = tmp_path / "run", tmp_path / "page.html"
-    trials = stored(folder)
+    # in a process of its own: a child's peak is counted from that of the process that starts it
+    make = f"from pathlib import Path; from benchmarks.bench_page import stored; print(stored(Path({str(folder)!r})))"
+    trials = int(subprocess.run([sys.executable, "-c", make], check=True, capture_output=True, text=True).stdout)
     usage: list[Any] = []
 
     def one() -> None:

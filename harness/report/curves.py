@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 POINTS_AT_MOST = 250
 """Points of a curve that are drawn: more cannot be seen."""
-POINTS_OF_ALL = 1500
+POINTS_OF_ALL = 1200
 """Points of all curves of a picture."""
 CURVES_AT_MOST = 12
 PADDING = Padding(36, 14, 10, 40)
