@@ -66,6 +66,15 @@ for (const link of all(".links a")) {
   });
 }
 
+// what is further down is laid out when nothing else is to be done
+const undrawn = all("figure, .table");
+const idle = window.requestIdleCallback || ((then) => setTimeout(then, 30));
+const draw = () => {
+  for (const box of undrawn.splice(0, 3)) box.classList.add("drawn");
+  if (undrawn.length) idle(draw);
+};
+idle(draw);
+
 // hover values: the titles of the marks, shown at once and in the page's own type
 const tip = make("div", { className: "tip", hidden: true });
 document.body.append(tip);
