@@ -70,10 +70,10 @@ for (const link of all(".links a")) {
 const undrawn = all("figure, .table");
 const idle = window.requestIdleCallback || ((then) => setTimeout(then, 30));
 const draw = () => {
-  for (const box of undrawn.splice(0, 3)) box.classList.add("drawn");
-  if (undrawn.length) idle(draw);
+  for (const box of undrawn.splice(0, 6)) box.classList.add("drawn");
+  if (undrawn.length) idle(draw, { timeout: 50 });
 };
-idle(draw);
+idle(draw, { timeout: 50 });
 
 // hover values: the titles of the marks, shown at once and in the page's own type
 const tip = make("div", { className: "tip", hidden: true });
