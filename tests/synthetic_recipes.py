@@ -65,13 +65,16 @@ class Recipes:
 
 def made_choice(label: str) -> Choice:
     """As `choice` of `synthetic_run`, with numbers as numbers."""
-    found = made.choice(label)
+    found = made.choice(label or "none")
     return Choice(name=found.name, options={key: float(str(value)) for key, value in found.options.items()})
 
 
 def trial_of(asked: Recipes, family: str, lr: float, seed: int) -> Trial:
     """The trial of a family's rung and a seed."""
-    recipe = made.RECIPE.model_copy(update={asked.key: made_choice(family), "lr": lr})
+    choice: Choice | tuple[Choice, ...] = made_choice(family)
+    if asked.key == "regularizers":
+        choice = (choice,) if family else ()
+    recipe = made.RECIPE.model_copy(update={asked.key: choice, "lr": lr})
     changes = {"recipe": recipe, "seed": seed, "steps": asked.steps, "warmup_steps": asked.warmup,
                "eval_every": asked.every, "varied": (asked.key, "lr")}  # fmt: skip
     return made.trial_of(made.Shape(steps=asked.steps), asked.workload, "single", "fp32", 0, **changes)

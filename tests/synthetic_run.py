@@ -381,9 +381,9 @@ def many_cells(cells: int = 1000, rounds: int = 1) -> StoredRun:
     )
 
 
-def many_groups(groups: int = 12) -> StoredRun:
+def many_groups(groups: int = 12, shape: Shape | None = None) -> StoredRun:
     """Very many batches: groups of their own."""
-    run = synthetic_run(Shape(workloads=("gpt",), rounds=2, steps=10, warmup=5))
+    run = synthetic_run(shape or Shape(workloads=("gpt",), rounds=2, steps=10, warmup=5))
     records, series = list(run.records), dict(run.series)
     for batch in range(2, groups + 1):
         for record in run.records:

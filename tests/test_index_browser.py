@@ -7,19 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests import test_page_browser as browser
+from tests.browser import LOOKS, opened, violations
 from tests.test_index import file, results
+from tests.test_page_browser import chromium, pytestmark
 
-__all__ = ["chromium", "file", "results"]
-chromium = browser.chromium
-pytestmark = browser.pytestmark
+__all__ = ["chromium", "file", "pytestmark", "results"]
 
 
-@pytest.mark.parametrize(("width", "scheme"), browser.LOOKS)
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_quiet_accessible_and_no_wider_than_the_window(chromium: Any, file: Path, width: int, scheme: str) -> None:
-    found = browser.opened(chromium, file, width, scheme)
-    violations = browser.axe.Axe().run(found.page, options={"resultTypes": ["violations"]}).response["violations"]
-    assert [(v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in violations] == []
+    found = opened(chromium, file, width, scheme)
+    assert violations(found.page) == []
     assert found.page.evaluate("document.documentElement.scrollWidth") <= width
     assert found.complaints == []
     assert [url for url in found.requests if not url.startswith("data:")] == [file.as_uri()]
@@ -27,7 +25,7 @@ def test_quiet_accessible_and_no_wider_than_the_window(chromium: Any, file: Path
 
 
 def test_words_filter_the_runs_and_stand_in_the_url(chromium: Any, file: Path) -> None:
-    page = browser.opened(chromium, file).page
+    page = opened(chromium, file).page
     headings = page.locator(".runs > li:visible h2")
     everything = headings.count()
     page.get_by_label("Show runs with").fill("NEW ddp")
@@ -41,7 +39,7 @@ def test_words_filter_the_runs_and_stand_in_the_url(chromium: Any, file: Path) -
 
 
 def test_without_script_it_is_a_plain_list(chromium: Any, file: Path) -> None:
-    page = browser.opened(chromium, file, java_script_enabled=False).page
+    page = opened(chromium, file, java_script_enabled=False).page
     assert page.locator(".runs > li:visible h2").count() == 5
     assert page.locator("input").count() == 0
     page.context.close()

@@ -86,7 +86,7 @@ def two() -> StoredRun:
 def test_cells_are_named_and_grouped_as_those_that_are_measured() -> None:
     base, ddp = traced_cells(two())
     assert (base.group, base.label, base.is_baseline) == ("gpt/nano", "single fp32", True)
-    assert (ddp.label, ddp.strategy, ddp.folder) == ("ddp fp32", "ddp", "traces/ddp-x")
+    assert (ddp.label, ddp.folder) == ("ddp fp32", "traces/ddp-x")
     assert baseline_of(ddp, [base, ddp]) is base
     assert baseline_of(base, [base, ddp]) is None
     assert (ddp.took("gloo:all_reduce"), ddp.took("aten::gone")) == (0.003, None)

@@ -5,56 +5,56 @@ One browser for all tests; it is told to talk to nobody.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.report.page import write_page
-from harness.run.stored import StoredRun
-from tests import synthetic_recipes as recipes
 from tests import synthetic_run as made
+from tests.browser import CHROMIUM, Opened, chromium_for_tests, opened, violations
+from tests.suite_kinds import POOR, SUITES, page_of
+from tests.test_page import HOSTILE
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-
-CHROMIUM = next(
-    (path for path in ("/usr/bin/chromium", shutil.which("chromium")) if path and Path(path).exists()), None
-)
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
 ]
-LOOKS = [(1440, "light"), (1440, "dark"), (360, "light"), (360, "dark")]
-
-
-@dataclass
-class Opened:
-    """A page with what went wrong in it and what it asked for."""
-
-    page: Any
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
+WIDTHS = (360, 768, 1440)
+SCHEMES = ("light", "dark")
+OPEN_ALL = "for (const details of document.querySelectorAll('details')) details.open = true"
+OVERFLOW = """() => {
+    const wide = document.documentElement.scrollWidth > innerWidth ? ["page"] : [];
+    const boxes = [...document.querySelectorAll("figure, .tile, article, .answers, .table")];
+    const over = boxes.filter(box => box.getBoundingClientRect().right > innerWidth + 1);
+    return wide.concat(over.map(box => box.className));
+}"""
+ALIKE_ONCE = """() => {
+    for (const list of document.querySelectorAll("tbody, dl, svg g")) {
+        const seen = {};
+        for (const child of [...list.children]) {
+            const look = child.tagName + child.getAttribute("class") + child.getAttribute("fill");
+            seen[look] = (seen[look] || 0) + 1;
+            if (seen[look] > 2) child.remove();
+        }
+    }
+}"""
+"""Rows, terms and marks that look the same are looked at twice, not a hundred times: axe takes its time."""
+OUTSIDE = """() => [...document.querySelectorAll("svg")].flatMap(svg => {
+    const inside = svg.getBoundingClientRect();
+    return inside.width === 0 ? [] : [...svg.querySelectorAll("text, .m")].filter(mark => {
+        const at = mark.getBoundingClientRect();
+        const across = at.left < inside.left - 1 || at.right > inside.right + 1;
+        return across || at.top < inside.top - 1 || at.bottom > inside.bottom + 1;
+    }).map(mark => `${svg.getAttribute("aria-labelledby")}: ${mark.textContent}`);
+})"""
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    with chromium_for_tests() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -64,114 +64,95 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One group only: looking at every element from four sides takes its time."""
-    path = tmp_path_factory.mktemp("smaller") / "page.html"
-    write_page(made.broken_run(workloads=("gpt",)), path)
-    return path
-
-
-def opened(chromium: Any, file: Path, width: int = 1440, scheme: str = "light", **options: Any) -> Opened:
-    """The file in a browser context of its own."""
-    size = {"width": width, "height": 900}
-    context = chromium.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce", **options)
-    found = Opened(context.new_page())
-    found.page.on("console", lambda message: found.complaints.append(message.text))
-    found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
-    found.page.on("request", lambda request: found.requests.append(request.url))
-    found.page.goto(file.as_uri())
-    return found
-
-
 @pytest.fixture
 def shown(chromium: Any, file: Path) -> Iterator[Any]:
     found = opened(chromium, file)
     yield found.page
-    found.page.context.close()
+    found.close()
     assert found.complaints == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), LOOKS)
-def test_quiet_accessible_and_no_wider_than_the_window(chromium: Any, smaller: Path, width: int, scheme: str) -> None:
-    found = opened(chromium, smaller, width, scheme)
-    found.page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
-    violations = axe.Axe().run(found.page, options={"resultTypes": ["violations"]}).response["violations"]
-    assert [(v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in violations] == []
-    assert found.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert found.complaints == []
-    assert [url for url in found.requests if not url.startswith("data:")] == [smaller.as_uri()]
-    found.page.context.close()
+def faults(found: Opened, file: Path) -> dict[str, Any]:
+    """What is wrong with an open page at its present width, axe apart."""
+    return {
+        "wider than the window": found.page.evaluate(OVERFLOW),
+        "outside of its picture": found.page.evaluate(OUTSIDE),
+        "console": found.complaints,
+        "loaded": found.loaded_beside(file),
+    }
 
 
-SECTIONS: dict[str, Callable[[], StoredRun]] = {
-    "scaling": lambda: made.scaling_run(noise=0.5),
-    "compiling": made.compiled_run,
-    "learning": lambda: recipes.recipes_run(recipes.Recipes(gaps={"adamw": 0.05, "lion": 0.08})),
-    "workloads": recipes.workloads_run,
-}
-BOTH = [(name, *look) for name in ("scaling", "compiling") for look in LOOKS]
-ALL = [*BOTH, ("learning", *LOOKS[0]), ("learning", *LOOKS[3]), ("workloads", *LOOKS[1]), ("workloads", *LOOKS[2])]
-"""Every section wide and narrow, light and dark; those of learning share their charts."""
+NONE = {"wider than the window": [], "outside of its picture": [], "console": [], "loaded": []}
 
 
-@pytest.mark.parametrize(("name", "width", "scheme"), ALL)
-def test_sections_that_only_some_runs_have(chromium: Any, tmp_path: Path, name: str, width: int, scheme: str) -> None:
-    path = tmp_path / f"{name}.html"
-    write_page(SECTIONS[name](), path)
-    found = opened(chromium, path, width, scheme)
-    section = found.page.locator(f"#r0-{name}")
-    assert section.is_visible()
-    found.page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
-    options = {"resultTypes": ["violations"]}
-    violations = axe.Axe().run(found.page, context=f"#r0-{name}", options=options).response["violations"]
-    assert [(v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in violations] == []
-    assert found.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert found.complaints == []
-    assert [url for url in found.requests if not url.startswith("data:")] == [path.as_uri()]
-    outside = """svg => {
-        const inside = svg.getBoundingClientRect();
-        return [...svg.querySelectorAll('text, .m')].filter(mark => {
-            const at = mark.getBoundingClientRect();
-            const across = at.left < inside.left - 1 || at.right > inside.right + 1;
-            return across || at.top < inside.top - 1 || at.bottom > inside.bottom + 1;
-        }).map(mark => mark.textContent);
-    }"""
-    for drawn in section.locator("svg:visible").all() + found.page.locator("#r0g0-changes svg:visible").all():
-        assert drawn.evaluate(outside) == [], "all marks and texts are inside their picture"
-        drawn.evaluate("svg => svg.insertAdjacentHTML('beforeend', '<text x=-90 y=20>out</text>')")
-        assert drawn.evaluate(outside) == ["out"], "the check above would not notice it"
-    found.page.context.close()
+@pytest.mark.parametrize("kind", SUITES)
+def test_quiet_accessible_and_in_its_place(chromium: Any, tmp_path: Path, kind: str) -> None:
+    """Every kind of suite at every width, in light and dark, with all that can be opened open."""
+    file = tmp_path / "page.html"
+    file.write_text(page_of(kind))
+    found = opened(chromium, file, WIDTHS[0])
+    assert found.page.locator("svg").count() > 0
+    found.page.evaluate(OPEN_ALL)
+    for width in WIDTHS:
+        found.page.set_viewport_size({"width": width, "height": 900})
+        assert faults(found, file) == NONE, width
+    found.page.evaluate(ALIKE_ONCE)
+    for scheme in SCHEMES:
+        found.page.emulate_media(color_scheme=scheme)
+        for width in WIDTHS:
+            found.page.set_viewport_size({"width": width, "height": 900})
+            assert violations(found.page) == [], (width, scheme)
+    found.close()
 
 
-def test_the_checks_above_notice_what_they_look_for(chromium: Any, file: Path) -> None:
-    bad = file.with_name("bad.html")
-    planted = '<img src="http://127.0.0.1:9/x.png"><p class="wide-thing">w</p><script>1</script></main>'
-    style = ".brand { color: #bbb !important } .wide-thing { width: 3000px }"
-    policy_off = file.read_text().replace("Content-Security-Policy", "X-Nothing")
-    bad.write_text(policy_off.replace("</main>", planted).replace("</style>", style + "</style>"))
+@pytest.mark.parametrize("kind", POOR)
+def test_a_poor_run_still_gives_a_sensible_page(chromium: Any, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(page_of(kind))
+    found = opened(chromium, file, 360)
+    assert found.page.locator(".headline").first.is_visible()
+    found.page.evaluate(OPEN_ALL)
+    assert faults(found, file) == NONE
+    found.close()
+
+
+def test_every_kind_of_fault_is_noticed(chromium: Any, file: Path) -> None:
+    """Negative control of the two tests above: one planted fault of each kind."""
+    bad = file.with_name("faults.html")
+    planted = '<img src="http://127.0.0.1:9/x.png"><p class="brand">pale</p><div class="tile wide-thing">w</div></main>'
+    style = ".brand { color: #bbb !important } .wide-thing { width: 3000px }</style>"
+    text = file.read_text().replace("</main>", planted).replace("</style>", style)
+    bad.write_text(text.replace("Content-Security-Policy", "X-Nothing"))
     found = opened(chromium, bad, 360)
-    violations = axe.Axe().run(found.page, context={"include": [[".brand"], ["main > img"]]}).response["violations"]
-    assert {"image-alt", "color-contrast"} <= {v["id"] for v in violations}
-    assert found.page.evaluate("document.documentElement.scrollWidth") > 360
-    assert any("127.0.0.1" in url for url in found.requests)
-    found.page.context.close()
-    bad.write_text(file.read_text().replace("</main>", planted))
-    blocked = opened(chromium, bad)
-    assert sum("Content Security Policy" in complaint for complaint in blocked.complaints) == 2, "picture and script"
-    blocked.page.context.close()
+    found.page.evaluate("document.querySelector('svg').insertAdjacentHTML('beforeend', '<text x=-90 y=20>out</text>')")
+    seen = faults(found, bad)
+    found.page.evaluate(ALIKE_ONCE)
+    assert {"image-alt", "color-contrast"} <= {rule for rule, _nodes in violations(found.page)}
+    assert seen["wider than the window"] == ["page", "tile wide-thing"]
+    assert seen["outside of its picture"] == ["r0g0-ratios-title: out"]
+    assert any("ERR_" in complaint for complaint in seen["console"])
+    assert [url for url in seen["loaded"] if "127.0.0.1" in url]
+    found.close()
 
 
-def test_pictures_fit_the_width(chromium: Any, file: Path) -> None:
-    for width, seen, unseen in ((1440, "wide", "narrow"), (360, "narrow", "wide")):
-        found = opened(chromium, file, width)
-        assert found.page.locator(f".{seen} svg").first.is_visible()
-        assert not found.page.locator(f".{unseen} svg").first.is_visible()
+def test_the_policy_stops_what_is_planted(chromium: Any, file: Path) -> None:
+    bad = file.with_name("stopped.html")
+    bad.write_text(file.read_text().replace("</main>", '<img src="http://127.0.0.1:9/x.png"><script>1</script></main>'))
+    found = opened(chromium, bad)
+    assert sum("Content Security Policy" in complaint for complaint in found.complaints) == 2, "picture and script"
+    found.close()
+
+
+def test_text_in_pictures_keeps_the_size_of_the_text_around_them(chromium: Any, file: Path) -> None:
+    found = opened(chromium, file, 360)
+    for width in (*WIDTHS, 390, 1024, 1920):
+        found.page.set_viewport_size({"width": width, "height": 900})
         sizes = found.page.evaluate(
-            f"[...document.querySelectorAll('.{seen} svg')].map(svg => svg.clientWidth / svg.viewBox.baseVal.width)"
+            "[...document.querySelectorAll('svg')].map(svg => svg.clientWidth / svg.viewBox.baseVal.width)"
         )
-        assert all(0.85 <= size <= 1.15 for size in sizes), "text in pictures keeps the size of the text around them"
-        found.page.context.close()
+        assert len(sizes) > 10
+        assert all(0.84 <= size <= 1.16 for size in sizes), width
+    found.close()
 
 
 def test_the_filter_hides_a_strategy_and_stays_in_the_address(shown: Any) -> None:
@@ -180,7 +161,7 @@ def test_the_filter_hides_a_strategy_and_stays_in_the_address(shown: Any) -> Non
     shown.get_by_role("button", name="ddp").click()
     assert not rows.filter(has_text="ddp").first.is_visible()
     assert rows.filter(has_text="single fp32").first.is_visible()
-    assert shown.locator("#r0g0-ratios .wide .off").count() > 0
+    assert shown.locator("#r0g0-ratios svg .hid").count() > 0
     assert shown.url.endswith("#hide=ddp")
     shown.reload()
     shown.wait_for_selector("button[aria-pressed=false]")
@@ -221,25 +202,43 @@ def test_the_trials_can_be_searched(shown: Any) -> None:
 
 
 def test_pointing_at_a_mark_shows_its_values(shown: Any) -> None:
-    mark = shown.locator("#r0g0-memory .wide .m:not(text)").last
+    mark = shown.locator("#r0g0-memory circle").last
     mark.scroll_into_view_if_needed()
     mark.hover()
     tip = shown.locator(".tip")
     tip.wait_for(state="visible")
     assert "tokens/s" in tip.inner_text()
-    assert shown.locator("#r0g0-memory svg title").count() == 0, "the browser's own tooltip does not come on top"
+    assert mark.locator("title").count() == 0, "the browser's own tooltip does not come on top"
     shown.mouse.move(1, 1)
     tip.wait_for(state="hidden")
 
 
-def test_narrow_marks_say_the_same(chromium: Any, file: Path) -> None:
-    found = opened(chromium, file, 360)
-    mark = found.page.locator("#r0g0-memory .narrow .m:not(text)").last
-    mark.scroll_into_view_if_needed()
-    mark.hover()
-    found.page.locator(".tip").wait_for(state="visible")
-    assert "tokens/s" in found.page.locator(".tip").inner_text()
-    found.page.context.close()
+@pytest.mark.parametrize(
+    ("kind", "row", "name", "kept"),
+    [("optimizers", "optimizer", "sgd", "adamw"), ("regularization", "regularizers", "mixup", "dropout")],
+)
+def test_the_filter_works_on_recipes(chromium: Any, tmp_path: Path, kind: str, row: str, name: str, kept: str) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(page_of(kind))
+    found = opened(chromium, file)
+    page = found.page
+    assert page.locator(".chips").count() == 1, "one strategy is no choice"
+    rows, marks = page.locator("#r0-learning-cells tbody tr"), page.locator("#r0-learning svg .hid")
+    assert marks.count() == 0
+    page.get_by_role("button", name=name, exact=True).click()
+    assert page.url.endswith(f"#hide={row}.{name}")
+    assert not rows.filter(has_text=name).first.is_visible()
+    assert rows.filter(has_text=kept).first.is_visible()
+    assert marks.count() > 5
+    assert not page.locator("#r0-trials tbody tr").filter(has_text=name).first.is_visible()
+    page.reload()
+    page.wait_for_selector("button[aria-pressed=false]")
+    assert marks.count() > 5
+    page.get_by_role("button", name=name, exact=True).click()
+    assert "hide" not in page.url
+    assert marks.count() == 0
+    assert found.complaints == []
+    found.close()
 
 
 def test_links_lead_to_their_sections(shown: Any) -> None:
@@ -255,14 +254,84 @@ def test_last_words_are_text(shown: Any) -> None:
     assert words.evaluate("el => el.scrollWidth <= el.clientWidth + 1"), "long lines wrap"
 
 
-def test_without_javascript_everything_is_there(chromium: Any, file: Path) -> None:
+@pytest.mark.parametrize("kind", SUITES)
+def test_without_javascript_everything_is_there(chromium: Any, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(page_of(kind))
+    found = opened(chromium, path, java_script_enabled=False)
+    page = found.page
+    assert page.locator("svg").first.is_visible()
+    assert page.locator("#r0-trials tbody tr:visible").count() == page.locator("#r0-trials tbody tr").count() > 0
+    assert page.locator(".chip").first.is_visible()
+    assert page.locator("button, input").count() == 0, "no switch that does nothing"
+    assert page.locator("svg .m title").count() > 5, "the browser's own tooltips say the values"
+    found.close()
+
+
+def test_without_javascript_details_open(chromium: Any, file: Path) -> None:
     found = opened(chromium, file, java_script_enabled=False)
-    assert found.page.locator(".wide svg").count() == 18
-    assert found.page.locator(".wide svg").first.is_visible()
-    assert found.page.locator("#r0-trials tbody tr").count() == 64
-    assert found.page.locator(".chip").first.is_visible()
-    assert found.page.locator("button, input").count() == 0, "no switch that does nothing"
-    assert found.page.locator("svg .m title").count() > 100, "the browser's own tooltips say the values"
     found.page.get_by_text("Last words").first.click()
     assert found.page.locator("#r0-failures pre").first.is_visible()
-    found.page.context.close()
+    found.close()
+
+
+def test_on_paper_nothing_is_cut_off(chromium: Any, file: Path) -> None:
+    """A4 at 96 pixels an inch, without margins: what the browser lays out for print fits its width."""
+    found = opened(chromium, file, 794, bypass_csp=True)
+    found.page.emulate_media(media="print")
+    assert found.page.evaluate(OVERFLOW) == []
+    assert found.page.evaluate(OUTSIDE) == []
+    assert not found.page.locator(".bar").is_visible()
+    assert found.page.locator("#r0-trials tbody tr:visible").count() == 64
+    boxes = found.page.evaluate("""[...document.querySelectorAll("figure")].map(figure => {
+        const style = getComputedStyle(figure);
+        return [style.breakInside, figure.getBoundingClientRect().height < 1122];
+    })""")
+    assert boxes
+    assert all(box == ["avoid", True] for box in boxes), "a figure is no longer than a page and stays on one"
+    pdf = found.page.pdf(format="A4", print_background=True)
+    assert pdf.startswith(b"%PDF")
+    assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") + pdf.count(b"/Type/Page") >= 1
+    found.page.add_style_tag(content="figure { width: 900px; max-width: none }")
+    assert found.page.evaluate(OVERFLOW) != [], "the check above would notice it"
+    found.close()
+
+
+def test_hostile_text_is_text(chromium: Any, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    write_page(made.with_text(made.synthetic_run(made.Shape(workloads=("gpt",))), HOSTILE), file)
+    found = opened(chromium, file, 360)
+    found.page.evaluate(OPEN_ALL)
+    assert found.page.title() != "owned"
+    assert found.page.locator("script").count() == 1
+    assert found.page.locator("img").count() == 0
+    assert "<script>document.title='owned'</script>" in found.page.locator("h1").inner_text()
+    assert faults(found, file) == NONE
+    found.close()
+
+
+def test_a_run_without_trials_says_so(chromium: Any, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(page_of("nothing reached"))
+    found = opened(chromium, file)
+    assert "there is nothing to say" in found.page.locator(".headline").inner_text()
+    assert "64 not reached" in found.page.locator(".facts").inner_text()
+    found.close()
+
+
+def test_a_long_table_is_whole_after_sorting(chromium: Any, tmp_path: Path) -> None:
+    """Rows that cannot be seen at first come later: none is lost, also where the next click does not wait for them."""
+    file = tmp_path / "page.html"
+    write_page(made.many_cells(260), file)
+    found = opened(chromium, file)
+    rows = "[...document.querySelectorAll('#r0-trials tbody tr')].map(row => row.cells[2].textContent)"
+    before = found.page.evaluate(rows)
+    clicked = "for (const at of [0, 1, 2]) document.querySelectorAll('#r0-trials th button')[at].click()"
+    found.page.evaluate(clicked)
+    found.page.wait_for_function(f"({rows}).length === {len(before)}")
+    after = found.page.evaluate(rows)
+    assert after != before
+    assert sorted(after) == sorted(before)
+    numbers = [int(text.split("=")[1].rstrip(")")) for text in after if "=" in text]
+    assert numbers == sorted(numbers), "by the value of what stands in them"
+    found.close()

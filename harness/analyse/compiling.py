@@ -21,14 +21,14 @@ NEVER = math.inf
 
 @dataclass(frozen=True)
 class BreakEven:
-    """A compiled cell against the same without. compile_s, with_s, without_s: means over the rounds that both have;
+    """A compiled cell (hash) against the same without. compile_s, with_s, without_s: means over the rounds of both;
     ratio: of their steps; steps: after so many it has paid off, inf: never; low, high: the same at the ends of the
     ratio's interval, None with one round. without_s, ratio and steps are None where the cell without was not measured.
     """
 
     group: str
     label: str
-    strategy: str
+    cell: str
     compile_s: float
     with_s: float
     without_s: float | None = None
@@ -69,9 +69,8 @@ def _without(trial: Trial) -> Iterator[str]:
 
 
 def _against(rows: pd.DataFrame, known: pd.DataFrame, without: str | None) -> BreakEven:
-    cell, names = str(rows["cell"].iloc[0]), ("group_label", "label", "strategy")
-    group, label, strategy = (str(rows[name].iloc[0]) for name in names)
-    alone = BreakEven(group, label, strategy, float(rows[COMPILE].mean()), float(rows["step_s"].mean()))
+    group, label, cell = (str(rows[name].iloc[0]) for name in ("group_label", "label", "cell"))
+    alone = BreakEven(group, label, cell, float(rows[COMPILE].mean()), float(rows["step_s"].mean()))
     if without is None:
         return alone
     both = known[known["cell"].isin([cell, without])]
@@ -86,7 +85,7 @@ def _against(rows: pd.DataFrame, known: pd.DataFrame, without: str | None) -> Br
         for end in (ratio.low, ratio.high)
     ]
     steps = break_even_steps(compile_s, without_s, ratio.value * without_s)
-    return BreakEven(group, label, strategy, compile_s, float(step_s[cell]), without_s, ratio, steps, *ends)
+    return BreakEven(group, label, cell, compile_s, float(step_s[cell]), without_s, ratio, steps, *ends)
 
 
 def in_steps(steps: float | None) -> str:

@@ -27,12 +27,16 @@ class Traced:
 
     group: str
     label: str
-    strategy: str
     is_baseline: bool
     record: Record
     clock: str
     self_s: float
     operators: tuple[Operator, ...] = field(default=())
+
+    @property
+    def cell(self) -> str:
+        """Hash of the cell that was traced, as it is measured."""
+        return self.record.trial.measured_cell
 
     @property
     def folder(self) -> str:
@@ -64,7 +68,6 @@ def _traced(row: Mapping[Any, Any], record: Record) -> Traced:
     return Traced(
         group=str(row["group_label"]),
         label=str(row["label"]),
-        strategy=str(row["strategy"]),
         is_baseline=bool(row["is_baseline"]),
         record=record,
         clock=str(facts.get("clock", "cpu")),

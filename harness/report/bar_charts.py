@@ -60,7 +60,7 @@ def _stacked(group: Group, picture: Picture, total: Sum) -> Markup | None:
     rows = [Row(cell, total.in_words(cell)) for cell in shown_cells(group) if cell.ok and total.of(cell) > 0]
     if not rows:
         return None
-    y = y_of(rows, picture.layout)
+    y = y_of(rows)
     bars = [bar for row in rows for bar in _bars(picture, row.cell, total, y[row.cell.cell])]
     lines = [_line(picture, row.cell, total, y[row.cell.cell]) for row in rows if total.total in row.cell.metrics]
     high = max(*(bar["to"] for bar in bars), *(line["at"] for line in lines), 0.0) * 1.02
@@ -77,7 +77,7 @@ def _bars(picture: Picture, cell: Cell, total: Sum, middle: float) -> Values:
     for metric, (name, colour) in total.parts.items():
         value = cell.metrics.get(metric, 0.0)
         if value > 0:
-            about = picture.about([cell.strategy], f"{name} {total.say(value)}")
+            about = picture.about([cell.cell], f"{name} {total.say(value)}")
             ends = {"from": start / total.scale, "to": (start + value) / total.scale}
             bars.append(ends | _across(middle, THICK) | {"fill": colour, "about": about})
             start += value
@@ -86,7 +86,7 @@ def _bars(picture: Picture, cell: Cell, total: Sum, middle: float) -> Values:
 
 def _line(picture: Picture, cell: Cell, total: Sum, middle: float) -> dict[str, Any]:
     value = cell.metrics[total.total]
-    about = picture.about([cell.strategy], f"{total.name} {total.say(value)}")
+    about = picture.about([cell.cell], f"{total.name} {total.say(value)}")
     return {"at": value / total.scale, "about": about} | _across(middle, THICK + 6)
 
 

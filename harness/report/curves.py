@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,10 @@ from harness.analyse.quantity import digits, duration
 from harness.analyse.ratios import ranked
 from harness.analyse.study import Group
 from harness.report.look import dash
-from harness.report.picture import Padding, Picture, Style, field, pixels, raw, scaled
+from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Style, field, pixels, raw, scaled
 from harness.report.plane import CHARACTER, Anchor, Label, Plane, place, widened, write
 from harness.report.text import clip
+from harness.report.thin import SEEN, Floats
 from harness.run.stored import StoredRun
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
 
 POINTS_AT_MOST = 250
 """Points of a curve that are drawn: more cannot be seen."""
+POINTS_OF_ALL = 1200
+"""Points of all curves of a picture."""
 CURVES_AT_MOST = 12
 PADDING = Padding(36, 14, 10, 40)
 KEY_LINE = 15
 ONE_LINE = 6
 """Pixels up to which curves look like one."""
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -90,20 +92,20 @@ def loss_by_time(curves: Sequence[Curve], picture: Picture) -> Markup | None:
 
 def _plane(curves: Sequence[Curve], picture: Picture) -> Plane:
     losses = [float(end) for curve in curves for end in (curve.loss.min(), curve.loss.max())]
-    width = picture.layout.width - PADDING.left - PADDING.right
+    width = WIDTH - PADDING.left - PADDING.right
     last = max(curve.end[0] for curve in curves)
-    return Plane(width, picture.layout.height, (0, last * 1.02), widened(losses, 0.06))
+    return Plane(width, HEIGHT, (0, last * 1.02), widened(losses, 0.06))
 
 
 def _draw(curves: Sequence[Curve], picture: Picture, plane: Plane, title: str, texts: list[alt.Chart]) -> Markup:
     """All curves as one layer, slowest first so that the fastest lies on top, each thinned to what can be seen."""
-    most = max(20, min(POINTS_AT_MOST, (1000 if picture.layout.above else 2000) // len(curves)))
+    most = max(40, min(POINTS_AT_MOST, POINTS_OF_ALL // len(curves)))
     values = []
-    for curve in reversed(curves):
-        kept = np.unique(np.linspace(0, len(curve.x) - 1, min(most, len(curve.x))).astype(int))
-        about = picture.about([curve.cell.strategy], f"{curve.cell.label}: loss {digits(curve.end[1])} at the end")
+    for curve, line in _as_drawn(curves[::-1], plane):
+        kept = plane.seen(line.x, line.loss, most)
+        about = picture.about([curve.cell.cell], f"{curve.cell.label}: loss {digits(curve.end[1])} at the end")
         same = _line_of(curve, picture) | {"cell": curve.cell.cell, "about": about}
-        values += [{"x": float(curve.x[at]), "y": float(curve.loss[at]), **same} for at in kept]
+        values += [{"x": float(line.x[at]), "y": float(line.loss[at]), **same} for at in kept]
     x = scaled("x", plane.x, title, tickCount=6, grid=False)
     y = scaled("y", plane.y, None, tickCount=5)
     channels = {
@@ -114,6 +116,20 @@ def _draw(curves: Sequence[Curve], picture: Picture, plane: Plane, title: str, t
     }
     lines = picture.layer("line", values, {"strokeWidth": 1.75, "strokeJoin": "round"}, x=x, y=y, **channels)
     return picture.draw([lines, *texts], plane.width, plane.height, PADDING)
+
+
+def _as_drawn(curves: Sequence[Curve], plane: Plane) -> Iterator[tuple[Curve, Curve]]:
+    """Each curve, and the first that looks the same: that one is drawn in its place, so that a page holds it once."""
+    lines: list[Curve] = []
+    for curve in curves:
+        line = next((line for line in lines if _same_picture(curve, line, plane)), curve)
+        if line is curve:
+            lines.append(curve)
+        yield curve, line
+
+
+def _same_picture(curve: Curve, other: Curve, plane: Plane) -> bool:
+    return np.array_equal(curve.x, other.x) and _apart(curve, other, plane) < SEEN
 
 
 def _line_of(curve: Curve, picture: Picture) -> dict[str, Any]:
@@ -139,7 +155,8 @@ def _ends(curves: Sequence[Curve], plane: Plane, picture: Picture) -> list[Label
         strategies = [curve.cell.strategy for curve in members]
         colour = picture.look.colour(strategies[0]) if len(set(strategies)) == 1 else "var(--ink)"
         texts = _bundle_texts([curve.cell.label for curve in members], len(curves))
-        anchors.append(Anchor(*plane.at(*members[0].end), texts, picture.look.css(strategies), colour))
+        classes = picture.look.css(curve.cell.cell for curve in members)
+        anchors.append(Anchor(*plane.at(*members[0].end), texts, classes, colour))
     return place(anchors, _passed(curves, plane), plane, reach=(13, 24, 38, 54, 72))
 
 
@@ -173,16 +190,16 @@ def _bundle_texts(names: list[str], of: int) -> tuple[str, ...]:
 def _key(curves: Sequence[Curve], picture: Picture, plane: Plane) -> list[alt.Chart]:
     """Samples of the lines with names and seconds at the end, in the top right corner."""
     soonest = sorted(curves, key=lambda curve: curve.end[0])
-    names = [clip(curve.cell.label, 22 if picture.layout.above else 44) for curve in soonest]
+    names = [clip(curve.cell.label, 24) for curve in soonest]
     left = plane.width - CHARACTER * max(len(name) for name in names) - 56
     samples, labels = [], []
     room = min((y for x, y in _passed(curves, plane) if x > left - 36), default=plane.height) - 12
     for number, (curve, name) in enumerate(zip(soonest, names, strict=True)):
-        y, classes = 8.0 + number * KEY_LINE, picture.look.css([curve.cell.strategy])
+        y, classes = 8.0 + number * KEY_LINE, picture.look.css([curve.cell.cell])
         if y > room:
             labels.append(Label(left, y, f"and {len(soonest) - number} more", "left", "", "var(--muted)"))
             break
-        sample = {"x": left - 30, "to": left - 6, "y": y, "about": picture.about([curve.cell.strategy])}
+        sample = {"x": left - 30, "to": left - 6, "y": y, "about": picture.about([curve.cell.cell])}
         samples.append(sample | _line_of(curve, picture))
         labels.append(Label(left, y, name, "left", classes, "var(--ink)"))
         labels.append(Label(plane.width, y, duration(curve.end[0]), "right", classes, "var(--muted)"))

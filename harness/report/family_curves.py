@@ -13,14 +13,16 @@ from harness.analyse.learning_curves import Floats, LearningCurve, learning_curv
 from harness.analyse.quantity import SPACE, digits, duration
 from harness.report.family_look import Drawn, drawn
 from harness.report.learning_plane import clamp, dashes, end_names, level_layers, same, with_levels
-from harness.report.picture import Padding, Picture, Values, field, raw, scaled
+from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Values, field, raw, scaled
 from harness.report.plane import CHARACTER, Domain, Plane
 from harness.report.text import clip
 from harness.run.stored import StoredRun
 
 EARLY = 0.2
 """What curves do in this first share of them may lie beyond the axis, so that their ends can be told apart."""
-POINTS_AT_MOST = 60
+POINTS_AT_MOST = 120
+RATES_AT_MOST = 400
+"""Points of a curve that are drawn: more cannot be seen."""
 Pairs = list[tuple[Drawn, LearningCurve]]
 
 
@@ -43,11 +45,11 @@ def held_out_curves(found: Learning, pairs: Pairs, picture: Picture, by_time: bo
     ]
     domain, near = with_levels(found, (min(late), max(late)))
     alone = len(pairs) == 1
-    texts = [_end_text(each, curve, picture, alone) for each, curve in pairs]
+    texts = [_end_text(each, curve, alone) for each, curve in pairs]
     padding = Padding(44, 16 + CHARACTER * max(map(len, texts)), 14, 40)
-    width = picture.layout.width - padding.left - padding.right
+    width = WIDTH - padding.left - padding.right
     last = max(float(curve.along(by_time)[-1]) for _each, curve in pairs)
-    height = picture.layout.height if not alone else 200
+    height = HEIGHT if not alone else 200
     plane = Plane(width, height, (0, last * 1.02), domain)
     x = scaled("x", plane.x, "training seconds" if by_time else "optimizer step", tickCount=5, grid=False)
     y = scaled("y", plane.y, None, tickCount=5 if not alone else 4)
@@ -59,7 +61,7 @@ def held_out_curves(found: Learning, pairs: Pairs, picture: Picture, by_time: bo
     channels = {"detail": detail, "order": field("x:Q"), "stroke": raw("colour"), "strokeDash": dashes()}
     line = picture.layer("line", lines, {"strokeWidth": 1.75}, x=x, y=y, **channels)
     passed = [
-        [plane.at(*point) for point in thinned(inside(curve.along(by_time), curve.mean, plane.y))]
+        [plane.at(*point) for point in _seen(inside(curve.along(by_time), curve.mean, plane.y), plane)]
         for _each, curve in pairs
     ]
     ends = [plane.at(float(curve.along(by_time)[-1]), clamp(float(curve.mean[-1]), plane.y)) for _each, curve in pairs]
@@ -69,9 +71,9 @@ def held_out_curves(found: Learning, pairs: Pairs, picture: Picture, by_time: bo
     )
 
 
-def _end_text(each: Drawn, curve: LearningCurve, picture: Picture, alone: bool) -> str:
+def _end_text(each: Drawn, curve: LearningCurve, alone: bool) -> str:
     value = digits(float(curve.mean[-1]))
-    return value if alone else f"{clip(each.family.label, 16 if picture.layout.above else 24)} {value}"
+    return value if alone else f"{clip(each.family.label, 16)} {value}"
 
 
 def _values(pairs: Pairs, picture: Picture, plane: Plane, by_time: bool) -> tuple[Values, Values]:
@@ -82,9 +84,9 @@ def _values(pairs: Pairs, picture: Picture, plane: Plane, by_time: bool) -> tupl
         unit = f"after {duration(float(along[-1]))}" if by_time else f"after {along[-1]:.0f} steps"
         marks = same(each, picture, f"{each.name}: {digits(float(curve.mean[-1]))} {unit}")
         own = inside(along, curve.mean, plane.y)
-        lines += [{"x": x, "y": y, **marks} for x, y in thinned(own)]
+        lines += [{"x": x, "y": y, **marks} for x, y in _seen(own, plane)]
         plain = same(each, picture)
-        kept = [at for at in range(len(along)) if not own or along[at] >= own[0][0]]
+        kept = [at for at in _band(curve, along, plane) if not own or along[at] >= own[0][0]]
         for at in kept:
             low, high = clamp(float(curve.low[at]), plane.y), clamp(float(curve.high[at]), plane.y)
             bands.append({"x": float(along[at]), "y": low, "high": high, **plain})
@@ -105,10 +107,18 @@ def inside(x: Floats, y: Floats, domain: Domain) -> list[tuple[float, float]]:
     return points
 
 
-def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _seen(points: Sequence[tuple[float, float]], plane: Plane) -> list[tuple[float, float]]:
     """No more points than can be seen."""
-    kept = np.unique(np.linspace(0, len(points) - 1, min(POINTS_AT_MOST, len(points))).astype(int))
-    return [points[at] for at in kept]
+    if not points:
+        return []
+    x, y = np.array(points).T
+    return [points[at] for at in plane.seen(x, y, POINTS_AT_MOST)]
+
+
+def _band(curve: LearningCurve, along: Floats, plane: Plane) -> list[int]:
+    """The points of a band that can be seen: those of its two edges."""
+    edges = (plane.seen(along, np.clip(edge, *plane.y), POINTS_AT_MOST) for edge in (curve.low, curve.high))
+    return sorted({int(at) for kept in edges for at in kept})
 
 
 def learning_rates(run: StoredRun, found: Learning, picture: Picture) -> Markup | None:
@@ -116,9 +126,9 @@ def learning_rates(run: StoredRun, found: Learning, picture: Picture) -> Markup 
     pairs = [(each, own) for each in drawn(found) if (own := rates(run, each.family)) is not None]
     if not pairs:
         return None
-    texts = [clip(each.family.label, 20 if picture.layout.above else 26) for each, _own in pairs]
+    texts = [clip(each.family.label, 20) for each, _own in pairs]
     padding = Padding(44, 16 + CHARACTER * max(map(len, texts)), 14, 40)
-    width = picture.layout.width - padding.left - padding.right
+    width = WIDTH - padding.left - padding.right
     last = max(float(steps[-1]) for _each, (steps, _share) in pairs)
     highest = max(float(share.max()) for _each, (_steps, share) in pairs)
     plane = Plane(width, 220, (0, last * 1.02), (0.0, max(1.0, highest) * 1.05))
@@ -127,7 +137,7 @@ def learning_rates(run: StoredRun, found: Learning, picture: Picture) -> Markup 
     values = [
         {"x": at, "y": share, **same(each, picture, f"{each.name}: {_share_text(own)}")}
         for each, own in reversed(pairs)
-        for at, share in _corners(own)
+        for at, share in zip(*_corners(own, plane), strict=True)
     ]
     channels = {"detail": field("line:N"), "order": field("x:Q"), "stroke": raw("colour"), "strokeDash": dashes()}
     line = picture.layer("line", values, {"strokeWidth": 1.75}, x=x, y=y, **channels)
@@ -136,13 +146,11 @@ def learning_rates(run: StoredRun, found: Learning, picture: Picture) -> Markup 
     return picture.draw([line, *names], plane.width, plane.height, padding)
 
 
-def _corners(own: tuple[Floats, Floats]) -> list[tuple[float, float]]:
-    """Points of a schedule: thinned, and both sides of each jump so that stairs stay stairs."""
+def _corners(own: tuple[Floats, Floats], plane: Plane) -> tuple[list[float], list[float]]:
+    """Steps and shares of a schedule that can be seen: of a warm-up its ends, of a jump both sides."""
     steps, share = own
-    even = np.linspace(0, len(steps) - 1, min(POINTS_AT_MOST, len(steps))).astype(int)
-    jumps = np.flatnonzero(np.abs(np.diff(share)) > 0.05)
-    kept = np.unique(np.concatenate([even, jumps, jumps + 1]))
-    return [(float(steps[at]), float(share[at])) for at in kept]
+    kept = plane.seen(steps, share, RATES_AT_MOST)
+    return steps[kept].tolist(), share[kept].tolist()
 
 
 def _share_text(own: tuple[Floats, Floats]) -> str:

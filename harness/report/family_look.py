@@ -45,9 +45,9 @@ class Drawn:
         return self.family.best
 
     @property
-    def strategy(self) -> str:
-        """Of its cells, for the page's filter."""
-        return self.best.cell.strategy
+    def cell(self) -> str:
+        """The hash of its best rung's cell, for the page's filter."""
+        return self.best.cell.cell
 
 
 def drawn(found: Learning) -> list[Drawn]:

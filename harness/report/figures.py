@@ -1,7 +1,4 @@
-"""Figures of a group: each picture with its title, how to read it, its colours in words, and what it says in words.
-
-Every picture is drawn twice, for wide and for narrow pages: text in it has the size of the text around it on both.
-"""
+"""Figures of a group: each picture with its title, how to read it, its colours in words, and what it says in words."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from harness.analyse.study import Group, Study
 from harness.report.bar_charts import memory_kinds, step_parts
 from harness.report.curves import CURVES_AT_MOST, loss_by_step, loss_by_time, loss_curves
 from harness.report.look import CHANGES, KINDS, PARTS, Look
-from harness.report.picture import LAYOUTS, Picture
+from harness.report.picture import Picture
 from harness.report.row_charts import forest, held_out, rounds
 from harness.report.rows import ROWS_AT_MOST, shown_cells
 from harness.report.scatter import scatter
@@ -34,7 +31,7 @@ class Figure:
     """A figure of the page.
 
     how: to read it; summary: what it shows in words, for those who do not see it; keys: CSS class and word of each
-    colour; pictures: layout name → SVG; empty: why there is no picture.
+    colour; picture: SVG, None where there is none; empty: why.
     """
 
     id: str
@@ -42,7 +39,7 @@ class Figure:
     how: str
     summary: str = ""
     keys: tuple[tuple[str, str], ...] = ()
-    pictures: dict[str, Markup] = field(default_factory=dict)
+    picture: Markup | None = None
     empty: str = ""
 
 
@@ -59,21 +56,18 @@ class Sketch:
     keys: dict[str, str] = field(default_factory=dict)
 
     def drawn(self, look: Look) -> Figure:
-        """Draw it in every layout."""
-        pictures = {}
-        for layout in LAYOUTS:
-            svg = self.draw(Picture(layout, look, f"{self.id}-title", f"{self.id}-summary"))
-            if svg is not None:
-                pictures[layout.name] = svg
-        if not pictures:
+        """Draw it."""
+        svg = self.draw(Picture(look, f"{self.id}-title", f"{self.id}-summary"))
+        if svg is None:
             return Figure(self.id, self.title, "", empty=self.empty)
         summary = f"{'; '.join(self.shows[:ROWS_AT_MOST])}." if self.shows else self.title
-        return Figure(self.id, self.title, self.how, summary, tuple(self.keys.items()), pictures)
+        return Figure(self.id, self.title, self.how, summary, tuple(self.keys.items()), svg)
 
 
 def figures(study: Study, group: Group, look: Look, prefix: str) -> list[Figure]:
-    """All figures of a group, in the order they are shown; none where no cell ended well, and where the group is about
-    learning: it has a section of its own.
+    """All figures of a group: how fast, how large, how sure; why; what is learned.
+
+    None where no cell ended well, and where the group is about learning: it has a section of its own.
 
     What is learned per step is shown only where all cells have the same batch.
     prefix: makes their ids unique in the page.
@@ -83,12 +77,12 @@ def figures(study: Study, group: Group, look: Look, prefix: str) -> list[Figure]
     sketches = [
         _forest(group, f"{prefix}-ratios"),
         _scatter(study, group, f"{prefix}-memory"),
+        _rounds(group, f"{prefix}-rounds"),
+        _changes(group, f"{prefix}-changes"),
+        _parts(group, f"{prefix}-parts"),
+        _kinds(group, f"{prefix}-kinds"),
         *([_loss_by_step(study, group, f"{prefix}-steps")] if group.same_batch else []),
         *([_loss_by_time(study, group, f"{prefix}-time")] if group.same_batch else []),
-        _parts(group, f"{prefix}-parts"),
-        _changes(group, f"{prefix}-changes"),
-        _rounds(group, f"{prefix}-rounds"),
-        _kinds(group, f"{prefix}-kinds"),
         *([_held_out(group, f"{prefix}-held-out")] if group.same_batch else []),
     ]
     return [sketch.drawn(look) for sketch in sketches]
@@ -118,7 +112,7 @@ def _scatter(study: Study, group: Group, id_: str) -> Sketch:
         id_,
         "Throughput against memory",
         f"{how} A device has {size(capacity)}." if capacity else how,
-        lambda picture: scatter(group, picture, 280 if picture.layout.above else height, capacity),
+        lambda picture: scatter(group, picture, height, capacity),
         [_throughput_and_memory(group, cell) for cell in group.with_metric(MEMORY)],
         "Peak memory of tensors was not measured in at least two cells that ended well.",
     )

@@ -57,7 +57,7 @@ def _row(names: Sequence[str], record: Record, look: Look) -> TableRow:
         ABSENT if peak is None else digits(peak / MIB),
         tries_text(record.search),
     )
-    return TableRow(texts, look.css([trial.strategy.name]), "ok" if found else "bad")
+    return TableRow(texts, look.css([trial.cell]), "ok" if found else "bad")
 
 
 def tries_text(tries: Sequence[Try]) -> str:

@@ -14,7 +14,7 @@ from harness.analyse.quantity import SPACE, count
 from harness.report.comparison import percent
 from harness.report.figures import Sketch
 from harness.report.history_text import day, interval, named, relative, sentence, short
-from harness.report.picture import Padding, Picture, Values, field, raw, scaled
+from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Values, field, raw, scaled
 from harness.report.plane import CHARACTER, Domain, Label, Plane, write
 from harness.report.text import clip
 
@@ -66,7 +66,7 @@ def history_picture(series: Series, picture: Picture) -> Markup | None:
         return None
     padding = Padding(52, 16, 30, 40)
     plane = Plane(
-        picture.layout.width - padding.left - padding.right, picture.layout.height,
+        WIDTH - padding.left - padding.right, HEIGHT,
         (first - 0.7, len(series.points) - 0.3), _reach(series, first),
     )  # fmt: skip
     x, y = _commits_axis(series, first, plane), _ratio_axis(series, plane.y)

@@ -65,8 +65,7 @@ def level_layers(
         about = picture.about([], f"{name} {digits(value)}")
         style = {"color": colour, "strokeWidth": 1.25, "strokeDash": [2, 3] if name != "target" else [1, 0]}
         layers.append(picture.layer("rule", [{"y": value, "about": about}], style, y=y))
-        shown = name.removeprefix(IDLE) if picture.layout.above else name
-        text = clip(f"{shown} {digits(value)}", 34)
+        text = clip(f"{name.removeprefix(IDLE)} {digits(value)}", 34)
         others = [plane.at(plane.x[0], other)[1] for _name, other, _colour in near if other != value]
         crossed = [(float(px), py) for py in others for px in range(0, int(plane.width), 16)]
         x, at = _spot(plane, plane.at(plane.x[0], value)[1], CHARACTER * len(text), [*taken, *crossed])
@@ -104,8 +103,8 @@ def end_names(
     moved = apart([y for _x, y in ends], LINE + 1, plane.height)
     left = plane.width + 10
     for each, text, (x, y), to in zip(names, texts, ends, moved, strict=True):
-        labels.append(Label(left, to, text, "left", picture.look.css([each.strategy]), each.colour))
-        leaders.append({"x": x + 5, "to": left - 2, "y": y, "end": to, "about": picture.about([each.strategy])})
+        labels.append(Label(left, to, text, "left", picture.look.css([each.cell]), each.colour))
+        leaders.append({"x": x + 5, "to": left - 2, "y": y, "end": to, "about": picture.about([each.cell])})
     across = {"x": pixels("x"), "x2": field("to:Q"), "y": pixels("y"), "y2": field("end:Q")}
     return [
         picture.layer("rule", leaders, {"color": "var(--muted)", "strokeWidth": 0.7}, **across),
@@ -125,7 +124,7 @@ def dashes() -> Style:
 def same(each: Drawn, picture: Picture, text: str = "") -> dict[str, Any]:
     """What all marks of a family have: its name, hue, dashes, and what they say."""
     number = str(DASHES.index(each.dash))
-    about = picture.about([each.strategy], text)
+    about = picture.about([each.cell], text)
     return {"line": each.family.label, "colour": each.colour, "dash": number, "about": about}
 
 

@@ -49,7 +49,7 @@ def families_table(group: Group, found: Learning, look: Look, id_: str) -> Table
 
 def _family_row(found: Learning, family: Family, look: Look) -> TableRow:
     rung = family.best
-    css = look.css([family.rungs[0].cell.strategy])
+    css = look.css([family.rungs[0].cell.cell])
     if rung is None:
         statuses = dict.fromkeys(ended(each.cell) for each in family.rungs)
         off = all(each.cell.status == "UNSUPPORTED" for each in family.rungs)
@@ -136,7 +136,7 @@ def _rung_row(family: Family, rung: Rung, look: Look) -> TableRow:
     )
     off = "off" if rung.cell.status == "UNSUPPORTED" else "bad"
     kind = off if not rung.known else "base" if rung is family.best else "ok"
-    return TableRow(texts, look.css([rung.cell.strategy]), kind)
+    return TableRow(texts, look.css([rung.cell.cell]), kind)
 
 
 def workloads_table(groups: Sequence[Group], look: Look, id_: str) -> Table:
@@ -174,4 +174,4 @@ def _workload_row(group: Group, found: Learning, look: Look) -> TableRow:
         _metric(rung, "step_s", 1e-3),
         trivial_text(found) or ABSENT,
     )
-    return TableRow(texts, look.css([rung.cell.strategy]), "bad" if not rung.known or (at and not at.all) else "ok")
+    return TableRow(texts, look.css([rung.cell.cell]), "bad" if not rung.known or (at and not at.all) else "ok")

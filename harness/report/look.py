@@ -6,8 +6,8 @@ colours, and never the only sign: labels and shapes say the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 PREFERRED = ("single", "ddp", "fsdp", "dp")
 HUES = 8
@@ -40,9 +40,13 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Look:
-    """slots: strategy → number of its hue; the last one is shared by all strategies beyond the eighth."""
+    """slots: strategy → number of its hue; the last one is shared by all strategies beyond the eighth.
+
+    classes: cell (hash) → CSS classes by which the page's filter finds what belongs to it (see `chips`).
+    """
 
     slots: dict[str, int]
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def slot(self, strategy: str) -> int:
         """Number of the strategy's hue."""
@@ -52,10 +56,9 @@ class Look:
         """The strategy's hue."""
         return f"var(--s{self.slot(strategy)})"
 
-    def css(self, strategies: Iterable[str]) -> str:
-        """Classes by which the page's filter finds what belongs to these strategies."""
-        order = list(self.slots)
-        return " ".join(f"f{order.index(name)}" for name in dict.fromkeys(strategies) if name in self.slots)
+    def css(self, cells: Iterable[str]) -> str:
+        """Classes by which the page's filter finds what belongs to these cells."""
+        return " ".join(dict.fromkeys(name for cell in cells for name in self.classes.get(cell, ())))
 
 
 def look_of(strategies: Iterable[str]) -> Look:

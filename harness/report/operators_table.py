@@ -109,4 +109,4 @@ def files_table(cells: Sequence[Traced], look: Look, id_: str) -> Table:
 
 
 def _row(texts: tuple[str, ...], cell: Traced, look: Look) -> TableRow:
-    return TableRow(texts, look.css([cell.strategy]), "base" if cell.is_baseline else "ok")
+    return TableRow(texts, look.css([cell.cell]), "base" if cell.is_baseline else "ok")

@@ -17,16 +17,18 @@ from harness.analyse.quantity import count, digits, duration
 from harness.analyse.study import Group, Study, study
 from harness.analyse.tiles import Tile, tiles
 from harness.report import tables
+from harness.report.chips import axes_and_look
 from harness.report.data_line import data_line
 from harness.report.document import rendered
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.fit_table import fit_table
-from harness.report.look import Look, look_of
+from harness.report.look import Look
 from harness.report.run_facts import counts, machine
 from harness.report.section import Section
 from harness.report.sections import sections
 from harness.report.text import clip
 from harness.report.whole_file import write_whole
+from harness.report.why_table import why_table
 from harness.run.stored import StoredRun
 
 GLYPHS = {"fp32": "●", "bf16": "◆", "fp16": "▲", "tf32": "▶", "bf16_weights": "■", "fp8": "▼"}
@@ -34,13 +36,14 @@ GLYPHS = {"fp32": "●", "bf16": "◆", "fp16": "▲", "tf32": "▶", "bf16_weig
 
 @dataclass(frozen=True)
 class GroupView:
-    """A group in the page: its figures, its table, and what its data are. figures is empty beyond the first groups."""
+    """A group in the page: its figures, its tables, and what its data are. figures is empty beyond the first groups."""
 
     id: str
     group: Group
     data: str
     figures: list[Figure]
     cells: tables.Table
+    why: tables.Table | None
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,15 @@ class RunView:
     caveats: list[str]
 
 
-def build_page(run: StoredRun | Sequence[StoredRun]) -> str:
-    """The whole page as HTML. Several runs stand under one another: rounds of different runs are never paired."""
+def build_page(run: StoredRun | Sequence[StoredRun], folder: Path | None = None) -> str:
+    """The whole page as HTML. Several runs stand under one another: rounds of different runs are never paired.
+
+    folder: where the page is going to lie; None: files of the runs are named and not linked.
+    """
     runs = [run] if isinstance(run, StoredRun) else list(run)
     studies = [study(each) for each in runs]
-    look = look_of(name for each in studies for name in each.trials["strategy"])
-    views = [_view(each, look, f"r{number}") for number, each in enumerate(studies)]
+    axes, look = axes_and_look(studies)
+    views = [_view(each, look, f"r{number}", folder) for number, each in enumerate(studies)]
     precisions = list(dict.fromkeys(name for each in studies for name in each.trials["precision"]))
     question = runs[0].info.question if len(runs) == 1 else f"{len(runs)} runs"
     return rendered(
@@ -80,7 +86,7 @@ def build_page(run: StoredRun | Sequence[StoredRun]) -> str:
         question=question,
         title=clip(question, 90),
         run_names=[each.folder.name for each in runs],
-        strategies=[(f"f{number}", look.slot(name), name) for number, name in enumerate(look.slots)],
+        axes=axes,
         precisions=[(GLYPHS.get(name, "✚"), name) for name in precisions],
         glossary=tables.glossary(),
         groups_at_most=GROUPS_AT_MOST,
@@ -92,10 +98,10 @@ def write_page(run: StoredRun | Sequence[StoredRun], path: Path) -> None:
 
     Raises StoreError where the file cannot be written.
     """
-    write_whole(path, build_page(run), "page")
+    write_whole(path, build_page(run, path.parent), "page")
 
 
-def _view(each: Study, look: Look, prefix: str) -> RunView:
+def _view(each: Study, look: Look, prefix: str, folder: Path | None) -> RunView:
     info = each.run.info
     return RunView(
         id=prefix,
@@ -105,7 +111,7 @@ def _view(each: Study, look: Look, prefix: str) -> RunView:
         answers=answers(each),
         tiles=tiles(each),
         sections=sections(each, look, prefix),
-        groups=[_group_view(each, group, look, f"{prefix}g{number}") for number, group in enumerate(each.groups)],
+        groups=[_group_view(each, group, look, f"{prefix}g{group.number}", folder) for group in each.groups],
         failures=tables.failures(each, look),
         not_run=tables.not_run(each),
         fits=fit_table(each, look, f"{prefix}-fits"),
@@ -118,9 +124,13 @@ def _view(each: Study, look: Look, prefix: str) -> RunView:
     )
 
 
-def _group_view(each: Study, group: Group, look: Look, prefix: str) -> GroupView:
+def _group_view(each: Study, group: Group, look: Look, prefix: str, folder: Path | None) -> GroupView:
     drawn = figures(each, group, look, prefix) if group.number < GROUPS_AT_MOST else []
-    return GroupView(prefix, group, data_line(each, group), drawn, tables.cells_table(group, look, f"{prefix}-cells"))
+    cells, why = (
+        tables.cells_table(group, look, f"{prefix}-cells"),
+        why_table(each, group, look, f"{prefix}-why", folder),
+    )
+    return GroupView(prefix, group, data_line(each, group), drawn, cells, why)
 
 
 def provenance(each: Study) -> list[tuple[str, str]]:

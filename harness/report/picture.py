@@ -1,7 +1,8 @@
-"""Pictures: layers of Altair charts drawn as static SVG, once for wide and once for narrow pages.
+"""Pictures: layers of Altair charts drawn as static SVG, all of one width, which suits a telephone and a desk.
 
 vl-convert draws here, once; the page needs no chart library. Colours stand in the charts as `var(--name)`, which the
-page's stylesheet gives a value for light, dark and print.
+page's stylesheet gives a value for light, dark and print. A page puts as many pictures beside one another as it has
+room for: text in them keeps the size of the text around them, and nothing is drawn twice.
 """
 
 from __future__ import annotations
@@ -19,26 +20,10 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Sizes of a picture in pixels. width: of the whole picture; label, value: columns left and right of the plot (0:
-    both stand above their row); row: height of a row; height: of a plot without rows.
-    """
-
-    name: str
-    width: float
-    label: float
-    value: float
-    row: float
-    height: float
-
-    @property
-    def above(self) -> bool:
-        """Labels stand above their rows."""
-        return self.label == 0
-
-
-LAYOUTS = (Layout("wide", 600, 196, 128, 32, 300), Layout("narrow", 350, 0, 0, 44, 290))
+WIDTH = 384.0
+"""Of every picture, in pixels: three fit beside one another on a desk, two on a tablet, one on a telephone."""
+HEIGHT = 290.0
+"""Of a plot without rows."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +79,14 @@ def scaled(name: str, domain: Sequence[float], title: str | None, scale: Style |
 
 
 class Picture:
-    """A picture being made in one layout. Its layers name their data, which are put in once, when it is drawn.
+    """A picture being made. Its layers name their data, which are put in once, when it is drawn.
 
     Data inside the layers would be copied and checked by Altair at every step: most of the time of a page.
-    look: hues of strategies; title, summary: ids in the page of the texts that say what it is and what it shows.
+    look: hues of strategies, and what the filter finds; title, summary: ids in the page of the texts that say what it
+    is and what it shows.
     """
 
-    def __init__(self, layout: Layout, look: Look, title: str = "title", summary: str = "summary"):
-        self.layout = layout
+    def __init__(self, look: Look, title: str = "title", summary: str = "summary"):
         self.look = look
         self._ids = (title, summary)
         self._data: dict[str, list[dict[str, Any]]] = {}
@@ -122,13 +107,9 @@ class Picture:
         encoded: alt.Chart = chart.encode(**encoding)
         return encoded
 
-    def about(self, strategies: Sequence[str], text: str = "") -> str:
-        """Describe a mark: the strategies it belongs to, for the page's filter, and what it says when pointed at.
-
-        Narrow pictures leave the text out: their marks are those of the wide one in the same order, and the page's
-        script takes it from there.
-        """
-        return description(self.look.css(strategies), "" if self.layout.above else text)
+    def about(self, cells: Sequence[str], text: str = "") -> str:
+        """Describe a mark: the cells (hashes) it belongs to, for the filter, and what it says when pointed at."""
+        return description(self.look.css(cells), text)
 
     def draw(self, layers: Sequence[alt.Chart], width: float, height: float, padding: Padding) -> Markup:
         """Draw the layers over one another. width, height: of the plot in pixels."""

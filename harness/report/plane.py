@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.report.picture import Picture, field, pixels, raw
 from harness.report.svg import description
+from harness.report.thin import Floats, Places, thinned
 
 if TYPE_CHECKING:
     import altair as alt
@@ -38,6 +39,11 @@ class Plane:
         """Pixels of a point where the horizontal axis is logarithmic."""
         ends = (math.log(self.x[0]), math.log(self.x[1]))
         return Plane(self.width, self.height, ends, self.y).at(math.log(x), y)
+
+    def seen(self, x: Floats, y: Floats, most: int) -> Places:
+        """Which points of a curve must be drawn for it to look as it is, at most so many."""
+        across, up = self.width / (self.x[1] - self.x[0]), self.height / (self.y[1] - self.y[0])
+        return thinned(x * across, y * up, most)
 
 
 @dataclass(frozen=True)

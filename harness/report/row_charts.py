@@ -15,7 +15,7 @@ from harness.analyse.ratios import ranked
 from harness.analyse.study import Group
 from harness.report.look import shape
 from harness.report.picture import Picture, Style, Values, field, pixels, raw, scaled
-from harness.report.rows import Row, draw_rows, plot_width, shown_cells, y_of
+from harness.report.rows import PLOT, Row, draw_rows, shown_cells, y_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
 TICK_ROOM = 34
 """Pixels between two labels of a ratio axis."""
+EDGE_ROOM = 10
+"""Pixels from a label's middle to the end of the axis: half of the label may lie beyond it."""
 Dots = Mapping[str, Sequence[tuple[str, float]]]
 """By cell: name of each round and its value."""
 
@@ -33,7 +35,7 @@ def forest(group: Group, picture: Picture) -> Markup | None:
     speeds = [row.cell.speed for row in rows if row.cell.speed is not None]
     if len(speeds) < 2:
         return None
-    domain, y = _domain(speeds), y_of(rows, picture.layout)
+    domain, y = _domain(speeds), y_of(rows)
     marks = [_forest_mark(picture, row.cell, domain, y) for row in rows if row.cell.speed is not None]
     plain = [mark | {"about": mark["bare"]} for mark in marks]
     style = {"strokeWidth": 2.5, "strokeCap": "round"}
@@ -57,8 +59,8 @@ def _forest_mark(picture: Picture, cell: Cell, domain: tuple[float, float], y: M
         "colour": colour,
         "fill": colour if cell.shown or cell.is_baseline else "var(--page)",
         "shape": shape(cell.precision),
-        "about": picture.about([cell.strategy], _forest_tooltip(cell)),
-        "bare": picture.about([cell.strategy]),
+        "about": picture.about([cell.cell], _forest_tooltip(cell)),
+        "bare": picture.about([cell.cell]),
     }
 
 
@@ -137,14 +139,14 @@ def _near(target: float | None, values: Sequence[float]) -> list[float]:
 
 
 def _dots(picture: Picture, rows: Sequence[Row], dots: Dots, say: Callable[[float], str]) -> Values:
-    y = y_of(rows, picture.layout)
+    y = y_of(rows)
     return [
         {
             "x": value,
             "y": y[row.cell.cell],
             "fill": picture.look.colour(row.cell.strategy),
             "shape": shape(row.cell.precision),
-            "about": picture.about([row.cell.strategy], f"{row.cell.label}, {name}: {say(value)}"),
+            "about": picture.about([row.cell.cell], f"{name}: {say(value)}"),
         }
         for row in rows
         for name, value in dots[row.cell.cell]
@@ -160,7 +162,7 @@ def _points(picture: Picture, marks: Values, x: Style, *, outlined: bool = False
 
 def _one(picture: Picture, domain: tuple[float, float], title: str) -> alt.Chart:
     """The line of no difference, and with it the axis of ratios."""
-    ticks = _ticks(domain, plot_width(picture.layout))
+    ticks = _ticks(domain, PLOT)
     label = "format(datum.value, '~g') + '×'"
     x = scaled("x", domain, title, {"type": "log"}, values=ticks, labelExpr=label)
     style = {"color": "var(--muted)", "strokeDash": [3, 3], "strokeWidth": 1}
@@ -173,7 +175,8 @@ def _ticks(domain: tuple[float, float], width: float) -> list[float]:
     kept: list[float] = [1]
     for tick in TICKS:
         clear = all(abs(math.log(tick / other)) * scale >= TICK_ROOM for other in kept)
-        if domain[0] <= tick <= domain[1] and clear:
+        inside = all(abs(math.log(tick / end)) * scale >= EDGE_ROOM for end in domain)
+        if domain[0] <= tick <= domain[1] and clear and inside:
             kept.append(tick)
     return sorted(kept)
 

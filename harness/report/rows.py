@@ -1,4 +1,4 @@
-"""Charts with a row per cell share this frame: the label beside the row, or above it where the page is narrow."""
+"""Charts with a row per cell share this frame: label and value in a line above marks of the whole width."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from markupsafe import Markup
 
 from harness.analyse.cells import Cell
 from harness.analyse.study import Group
-from harness.report.picture import Layout, Padding, Picture, Values, field, pixels
+from harness.report.picture import WIDTH, Padding, Picture, Values, field, pixels
 from harness.report.text import clip
 
 if TYPE_CHECKING:
     import altair as alt
 
 ROWS_AT_MOST = 24
+ROW = 42.0
+"""Pixels from one row to the next, and from a row's top to the middle of its text and of its marks."""
+TEXT, MARK = 9.0, 28.0
+PADDING = Padding(8, 8, 4, 40)
+PLOT = WIDTH - PADDING.left - PADDING.right
+"""Width of the plot."""
 STYLES: dict[str, dict[str, Any]] = {
     "main": {"align": "left", "fontSize": 12},
     "small": {"align": "left", "fontSize": 10, "color": "var(--muted)"},
@@ -24,6 +30,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "bad": {"align": "right", "fontSize": 11.5, "color": "var(--bad)"},
     "off": {"align": "right", "fontSize": 11.5, "color": "var(--muted)"},
 }
+MAIN_CHARACTER, SMALL_CHARACTER, VALUE_CHARACTER = 7.3, 5.9, 6.6
+"""Pixels of a character of these texts in a wide system font: estimates on the safe side."""
 
 
 @dataclass(frozen=True)
@@ -44,44 +52,25 @@ def shown_cells(group: Group) -> list[Cell]:
     return shown
 
 
-def plot_width(layout: Layout) -> float:
-    """Width of the plot of a chart with rows."""
-    return layout.width - _padding(layout).left - _padding(layout).right
-
-
-def y_of(rows: Sequence[Row], layout: Layout) -> dict[str, float]:
+def y_of(rows: Sequence[Row]) -> dict[str, float]:
     """By cell: height of its mark below the plot's top."""
-    mark = 27 if layout.above else layout.row / 2
-    return {row.cell.cell: number * layout.row + mark for number, row in enumerate(rows)}
+    return {row.cell.cell: number * ROW + MARK for number, row in enumerate(rows)}
 
 
 def draw_rows(picture: Picture, rows: Sequence[Row], layers: Sequence[alt.Chart]) -> Markup:
-    """Draw layers, whose y are those of `y_of`, with hairlines between the rows and labels beside or above them."""
-    layout = picture.layout
+    """Draw layers, whose y are those of `y_of`, with hairlines between the rows and labels above them."""
     whole = [_separators(picture, len(rows)), *layers, *_labels(picture, rows)]
-    return picture.draw(whole, plot_width(layout), len(rows) * layout.row, _padding(layout))
-
-
-def _padding(layout: Layout) -> Padding:
-    return Padding(layout.label or 8, layout.value or 8, 4, 40)
-
-
-def _edges(layout: Layout) -> tuple[float, float]:
-    """Pixels of the picture's left and right edge, from the left of the plot."""
-    return -_padding(layout).left, plot_width(layout) + _padding(layout).right
+    return picture.draw(whole, PLOT, len(rows) * ROW, PADDING)
 
 
 def _separators(picture: Picture, rows: int) -> alt.Chart:
-    layout = picture.layout
-    left, right = _edges(layout)
-    ends = {"x": left, "to": right}
-    lines = [{"y": number * layout.row, **ends} for number in range(1, rows)]
+    lines = [{"y": number * ROW, "x": -PADDING.left, "to": PLOT + PADDING.right} for number in range(1, rows)]
     style = {"color": "var(--grid)", "strokeWidth": 0.8}
     return picture.layer("rule", lines, style, y=pixels("y"), x=pixels("x"), x2=field("to:Q"))
 
 
 def _labels(picture: Picture, rows: Sequence[Row]) -> list[alt.Chart]:
-    texts = [text for number, row in enumerate(rows) for text in _texts(picture, row, number * picture.layout.row)]
+    texts = [text for number, row in enumerate(rows) for text in _texts(picture, row, number * ROW + TEXT)]
     return [
         picture.layer("text", own, style, x=pixels("x"), y=pixels("y"), text=field("text:N"))
         for tone, style in STYLES.items()
@@ -89,17 +78,16 @@ def _labels(picture: Picture, rows: Sequence[Row]) -> list[alt.Chart]:
     ]
 
 
-def _texts(picture: Picture, row: Row, top: float) -> Values:
-    """What is written at a row: in two lines at its left, or in one line above it."""
-    layout, main = picture.layout, clip(row.cell.main, 28)
-    middle = top + (9 if layout.above else layout.row / 2)
-    shift = 6.5 if row.cell.options and not layout.above else 0
-    left, right = _edges(layout)
-    beside = left + 7.3 * len(main) + 8 if layout.above else left
+def _texts(picture: Picture, row: Row, y: float) -> Values:
+    """What is written in the line above a row's marks: names, options in what room is left, the value at the right."""
+    main, value = clip(row.cell.main, 28), clip(row.value, 34)
+    left, right = -PADDING.left, PLOT + PADDING.right
+    beside = left + MAIN_CHARACTER * len(main) + 8
+    room = int((right - VALUE_CHARACTER * len(value) - 8 - beside) / SMALL_CHARACTER)
     written = [
-        ("main", left, middle - shift, main),
-        ("small", beside, middle + shift, clip(row.cell.options, 27 if layout.above else 32)),
-        (row.tone, right, middle, clip(row.value, 34)),
+        ("main", left, main),
+        ("small", beside, clip(row.cell.options, min(34, room)) if room >= 6 else ""),
+        (row.tone, right, value),
     ]
-    about = picture.about([row.cell.strategy])
-    return [{"tone": tone, "x": x, "y": y, "text": text, "about": about} for tone, x, y, text in written if text]
+    about = picture.about([row.cell.cell])
+    return [{"tone": tone, "x": x, "y": y, "text": text, "about": about} for tone, x, text in written if text]

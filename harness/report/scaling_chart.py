@@ -14,7 +14,7 @@ from harness.analyse.scaling import Family, Line, Point, Scaling, in_figures, in
 from harness.report.columns import Column
 from harness.report.figures import Sketch
 from harness.report.look import Look, shape
-from harness.report.picture import Padding, Picture, Values, field, pixels, raw, scaled
+from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Values, field, pixels, raw, scaled
 from harness.report.plane import LINE, Label, Plane, write
 from harness.report.tables import Table, TableRow
 from harness.report.text import clip
@@ -51,10 +51,9 @@ def efficiency_lines(family: Family, picture: Picture) -> Markup | None:
     named = [(each, line, family.name(each, line)) for each, line in family.known[:LINES_AT_MOST]]
     if not named:
         return None
-    layout = picture.layout
-    texts = [_end_text(name, line, 22 if layout.above else 30) for _each, line, name in named]
+    texts = [_end_text(name, line, 22) for _each, line, name in named]
     padding = Padding(44, 14 + 6.2 * max(len(text) for text in texts), 12, 40)
-    plane = _plane(named, layout.width - padding.left - padding.right, layout.height)
+    plane = _plane(named, WIDTH - padding.left - padding.right, HEIGHT)
     counts = sorted({point.devices for each, line, _name in named for point in _drawn(each, line)})
     x = scaled("x", plane.x, "devices", {"type": "log"}, values=counts, grid=False, format="d")
     y = scaled("y", plane.y, None, tickCount=5, labelExpr=f"datum.label + '{SPACE}%'")
@@ -114,12 +113,12 @@ def _plane(named: Sequence[Named], width: float, height: float) -> Plane:
 
 
 def _line_points(picture: Picture, each: Scaling, line: Line) -> Values:
-    strategy = line.points[0].cell.strategy
+    first = line.points[0].cell
     same = {
         "line": f"{each.group.number} {line.label}",
         "kind": each.kind,
-        "colour": picture.look.colour(strategy),
-        "about": picture.about([strategy]),
+        "colour": picture.look.colour(first.strategy),
+        "about": picture.about([first.cell]),
     }
     return [{"x": point.devices, "y": _percent(point), **same} for point in _drawn(each, line)]
 
@@ -127,17 +126,17 @@ def _line_points(picture: Picture, each: Scaling, line: Line) -> Values:
 def _marks(picture: Picture, each: Scaling, line: Line, name: str) -> Values:
     marks = []
     for point in _drawn(each, line):
-        strategy, ratio, middle = point.cell.strategy, point.efficiency, _percent(point)
+        cell, ratio, middle = point.cell, point.efficiency, _percent(point)
         told = in_figures(point) or f"the baseline, {point.cell.label}"
         marks.append({
             "x": point.devices,
             "y": middle,
             "low": 100 * ratio.low if ratio and ratio.low is not None else middle,
             "high": 100 * ratio.high if ratio and ratio.high is not None else middle,
-            "colour": picture.look.colour(strategy),
+            "colour": picture.look.colour(cell.strategy),
             "shape": shape(point.cell.precision),
-            "about": picture.about([strategy], f"{name}, {count(point.devices, 'device')}: {told}"),
-            "bare": picture.about([strategy]),
+            "about": picture.about([cell.cell], f"{name}, {count(point.devices, 'device')}: {told}"),
+            "bare": picture.about([cell.cell]),
         })  # fmt: skip
     return marks
 
@@ -157,9 +156,11 @@ def _names(named: Sequence[Named], texts: Sequence[str], picture: Picture, plane
     for (_each, line, _name), text, (x, y), moved in zip(
         named, texts, ends, apart([y for _x, y in ends], LINE + 1, plane.height), strict=True
     ):
-        strategy = line.points[0].cell.strategy
-        labels.append(Label(left, moved, text, "left", picture.look.css([strategy]), picture.look.colour(strategy)))
-        about = picture.about([strategy])
+        cell = line.points[0].cell
+        labels.append(
+            Label(left, moved, text, "left", picture.look.css([cell.cell]), picture.look.colour(cell.strategy))
+        )
+        about = picture.about([cell.cell])
         leaders.append({"x": x + 5, "to": left - 2, "y": y, "end": moved, "about": about})
     ends_at = {"x": pixels("x"), "x2": field("to:Q"), "y": pixels("y"), "y2": field("end:Q")}
     style = {"color": "var(--muted)", "strokeWidth": 0.7}
@@ -228,4 +229,4 @@ def _row(family: Family, each: Scaling, label: str, point: Point, look: Look) ->
         f"{cell.ok} of {cell.rounds}",
     )
     off = "off" if cell.status == "UNSUPPORTED" else "bad"
-    return TableRow(texts, look.css([cell.strategy]), off if not cell.ok else "base" if base else "ok")
+    return TableRow(texts, look.css([cell.cell]), off if not cell.ok else "base" if base else "ok")

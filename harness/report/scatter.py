@@ -13,7 +13,7 @@ from harness.analyse.cells import MEMORY, Cell
 from harness.analyse.quantity import rate, size, times
 from harness.analyse.study import Group
 from harness.report.look import shape
-from harness.report.picture import Padding, Picture, field, raw, scaled
+from harness.report.picture import WIDTH, Padding, Picture, field, raw, scaled
 from harness.report.plane import Anchor, Plane, place, widened, write
 from harness.report.text import clip
 
@@ -50,7 +50,7 @@ def scatter(group: Group, picture: Picture, height: float, capacity: float | Non
     axes = Axes(*(("GiB", 2**30) if largest >= 10 * 2**30 else ("MiB", 2**20)), group.rate, group.unit)
     limit = [capacity / axes.bytes] if capacity is not None and capacity <= 3 * largest else []
     used, rates = zip(*(axes.of(cell) for cell in cells), strict=True)
-    width = picture.layout.width - PADDING.left - PADDING.right
+    width = WIDTH - PADDING.left - PADDING.right
     plane = Plane(width, height, widened([*used, *limit], 0.12), widened(rates, 0.1))
     front = sorted((cell for cell in cells if cell.cell in group.front), key=lambda cell: cell.metrics[MEMORY])
     layers = [_front(front, picture, plane, axes), *(_capacity(picture, at, axes) for at in limit)]
@@ -77,7 +77,7 @@ def _points(group: Group, cells: list[Cell], picture: Picture, axes: Axes) -> al
     for cell in cells:
         on_front, colour = cell.cell in group.front, picture.look.colour(cell.strategy)
         fill = colour if on_front else "var(--page)"
-        about = picture.about([cell.strategy], _tooltip(cell, on_front, axes))
+        about = picture.about([cell.cell], _tooltip(cell, on_front, axes))
         x, y = axes.of(cell)
         values.append({"x": x, "y": y, "colour": colour, "fill": fill, "shape": shape(cell.precision), "about": about})
     channels = {"fill": raw("fill"), "stroke": raw("colour"), "shape": raw("shape")}
@@ -98,7 +98,7 @@ def _labels(cells: list[Cell], front: list[Cell], picture: Picture, plane: Plane
         Anchor(
             *plane.at(*axes.of(cell)),
             (clip(cell.label, 44), clip(cell.label, 26), clip(cell.main, 20) + (" …" if cell.options else "")),
-            picture.look.css([cell.strategy]),
+            picture.look.css([cell.cell]),
         )
         for cell in order
     ]

@@ -74,5 +74,5 @@ def break_even_table(found: Sequence[BreakEven], look: Look, id_: str) -> Table:
             in_steps(each.steps) or ABSENT,
             ends,
         )
-        rows.append(TableRow(texts, look.css([each.strategy])))
+        rows.append(TableRow(texts, look.css([each.cell])))
     return Table(id_, "Compiled cells against the same cells without", columns, rows)

@@ -23,7 +23,7 @@ from harness.report.learning_plane import (
     same,
     with_levels,
 )
-from harness.report.picture import Padding, Picture, Values, field, raw, scaled
+from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Values, field, raw, scaled
 from harness.report.plane import CHARACTER, Plane
 from harness.report.text import clip
 
@@ -42,10 +42,10 @@ def sensitivity(found: Learning, picture: Picture) -> Markup | None:
     rungs = [rung for each in lines for rung in each.family.tried if not math.isnan(rung.lr)]
     near_best = cut(found, [rung.mean for rung in rungs if rung.known])
     domain, near = with_levels(found, near_best)
-    texts = [clip(each.family.label, 20 if picture.layout.above else 26) for each in lines]
+    texts = [clip(each.family.label, 20) for each in lines]
     padding = Padding(44, 16 + CHARACTER * max(map(len, texts)), 14, 40)
-    width = picture.layout.width - padding.left - padding.right
-    plane = Plane(width, picture.layout.height, rates_around([rung.lr for rung in rungs]), domain)
+    width = WIDTH - padding.left - padding.right
+    plane = Plane(width, HEIGHT, rates_around([rung.lr for rung in rungs]), domain)
     ticks = sorted({rung.lr for rung in rungs})
     x = scaled(
         "x", plane.x, "peak learning rate", {"type": "log"}, values=ticks, grid=False, format="~g", labelOverlap=True

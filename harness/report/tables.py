@@ -13,6 +13,7 @@ from harness.analyse.cells import MEMORY, SPEED, Cell
 from harness.analyse.quantity import ABSENT, between, digits, times
 from harness.analyse.study import Group, Study
 from harness.report.columns import MIB, Column, measures
+from harness.report.kept_files import KeptFile
 from harness.report.look import Look
 from harness.report.run_facts import flat
 from harness.report.text import clip, tail
@@ -24,11 +25,12 @@ FAILURES_AT_MOST = 60
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row: texts of its cells; strategies: classes for the filter; kind: `ok`, `bad`, `off` or `base`."""
+    """A row: texts of its cells; filter: CSS classes; kind: `ok`, `bad`, `off` or `base`; files: in a last cell."""
 
     cells: tuple[str, ...]
-    strategies: str
+    filter: str
     kind: str = "ok"
+    files: tuple[KeptFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def _cell_row(group: Group, cell: Cell, look: Look) -> TableRow:
         *(_number(metric(name), scale) for _column, name, scale in measures(group)),
         f"{cell.ok} of {cell.rounds}",
     )
-    return TableRow(texts, look.css([cell.strategy]), bad if not cell.ok else "base" if cell.is_baseline else "ok")
+    return TableRow(texts, look.css([cell.cell]), bad if not cell.ok else "base" if cell.is_baseline else "ok")
 
 
 def _ratio(value: float) -> str:
@@ -127,13 +129,14 @@ def trials_table(study: Study, look: Look, id_: str) -> Table:
         *(column for column, _name, _scale in known),
     )
     rows = []
-    for trial in study.trials.to_dict("records"):
+    named = ["trial_id", "cell", "group_label", "label", "status", "repeat", "seed"]
+    for trial in study.trials[[*named, *(name for _column, name, _scale in known)]].to_dict("records"):
         status = str(trial["status"])
         shown = [ABSENT if status in SILENT else _number(trial[name], scale) for _column, name, scale in known]
         place = [str(trial["repeat"] + 1), *([str(trial["seed"])] if several else [])]
         texts = (str(trial["trial_id"]), str(trial["group_label"]), str(trial["label"]), status, *place, *shown)
         kind = "ok" if status == "OK" else "off" if status == "UNSUPPORTED" else "bad"
-        rows.append(TableRow(texts, look.css([str(trial["strategy"])]), kind))
+        rows.append(TableRow(texts, look.css([str(trial["cell"])]), kind))
     return Table(id_, "Every trial of the run", columns, rows)
 
 
@@ -172,7 +175,7 @@ def _proof_row(trial: Mapping[Hashable, Any], look: Look) -> TableRow:
         clip(facts, 600) or ABSENT,
     )
     bad = parity.status == "failed" or not all(fact.ok for fact in record.applied)
-    return TableRow(texts, look.css([str(trial["strategy"])]), "bad" if bad else "ok")
+    return TableRow(texts, look.css([str(trial["cell"])]), "bad" if bad else "ok")
 
 
 def _fact(value: Any) -> str:
@@ -196,7 +199,7 @@ class Failure:
     last_words: str
     traceback: str
     command: str
-    strategies: str
+    filter: str
 
 
 def failures(study: Study, look: Look) -> list[Failure]:
@@ -224,7 +227,7 @@ def _failure(trials: Sequence[Mapping[Hashable, Any]], look: Look, seeded: bool)
         last_words=_last_words(rank),
         traceback=tail(rank.traceback or "") if rank else "",
         command=record.command,
-        strategies=look.css([record.trial.strategy.name]),
+        filter=look.css([record.trial.cell]),
     )
 
 

@@ -33,7 +33,7 @@ def to_target(found: Learning, picture: Picture) -> Markup | None:
     if not pairs:
         return None
     rows = [Row(each.best.cell, *_value(at)) for each, at in pairs]
-    y = y_of(rows, picture.layout)
+    y = y_of(rows)
     seconds = [at.seconds(step) or 0.0 for _each, at in pairs for step in (*at.steps, *at.censored)]
     x = scaled("x", (0, max(seconds) * 1.06), "training seconds to the target", tickCount=5)
     ranges, medians, others, open_ = _marks(pairs, picture, y)
@@ -68,17 +68,17 @@ def _marks(
     open_: Values = []
     for each, at in pairs:
         own: dict[str, Any] = {"y": y[each.best.cell.cell], "colour": each.colour, "shape": each.symbol}
-        plain = picture.about([each.strategy])
+        plain = picture.about([each.cell])
         if at.steps:
             low, high = (at.seconds(step) for step in at.ends)
             ranges.append(own | {"x": low, "high": high, "about": plain})
         others += [own | {"x": at.seconds(step), "about": plain} for step in at.steps]
         if at.median is not None:
-            told = picture.about([each.strategy], f"{each.name}: {in_words(at)}")
+            told = picture.about([each.cell], f"{each.name}: {in_words(at)}")
             medians.append(own | {"x": at.seconds(at.median), "about": told})
         for step in dict.fromkeys(at.censored):
             seeds = count(at.censored.count(step), "seed")
-            told = picture.about([each.strategy], f"{each.name}: {seeds} did not reach it within {step:.0f} steps")
+            told = picture.about([each.cell], f"{each.name}: {seeds} did not reach it within {step:.0f} steps")
             open_.append(own | {"x": at.seconds(step), "about": told})
     return ranges, medians, others, open_
 
@@ -98,7 +98,7 @@ def gaps(found: Learning, picture: Picture) -> Markup | None:
     if not pairs:
         return None
     rows = [Row(each.best.cell, _gap_text(rung)) for each, rung in pairs]
-    y = y_of(rows, picture.layout)
+    y = y_of(rows)
     ends = [(float(np.mean(rung.trained)), rung.mean) for _each, rung in pairs]
     low, high = (which(value for pair in ends for value in pair) for which in (min, max))
     room = (high - low) * 0.08 or abs(high) * 0.05 or 1.0
@@ -108,10 +108,10 @@ def gaps(found: Learning, picture: Picture) -> Markup | None:
     unseen: Values = []
     for (each, _rung), (trained, held_out) in zip(pairs, ends, strict=True):
         own: dict[str, Any] = {"y": y[each.best.cell.cell], "colour": each.colour}
-        lines.append(own | {"x": trained, "to": held_out, "about": picture.about([each.strategy])})
+        lines.append(own | {"x": trained, "to": held_out, "about": picture.about([each.cell])})
         for values, value, what in ((seen, trained, "training samples"), (unseen, held_out, "held-out samples")):
             told = f"{each.name}: {found.name} {digits(value)} on {what}"
-            values.append(own | {"x": value, "about": picture.about([each.strategy], told)})
+            values.append(own | {"x": value, "about": picture.about([each.cell], told)})
     at_row = {"y": pixels("y")}
     layers = [
         picture.layer("rule", lines, {"strokeWidth": 2}, x=x, x2=field("to:Q"), stroke=raw("colour"), **at_row),

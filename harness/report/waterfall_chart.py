@@ -14,7 +14,7 @@ from harness.report.plane import widened
 from harness.report.rows import Row, draw_rows, shown_cells, y_of
 
 MS = 1e-3
-TREAD = 4.6
+TREAD = 4.3
 """Height of a tread in pixels: five of them fit into a row."""
 
 
@@ -33,7 +33,7 @@ def step_changes(group: Group, picture: Picture) -> Markup | None:
     rows = [Row(cell, in_words(known[cell.cell])) for cell in shown_cells(group) if cell.cell in known]
     if not rows:
         return None
-    shown, y = [(row.cell, known[row.cell.cell]) for row in rows], y_of(rows, picture.layout)
+    shown, y = [(row.cell, known[row.cell.cell]) for row in rows], y_of(rows)
     ends = [end / MS for _cell, each in shown for end in (each.start, *(change.after for change in each.changes))]
     x = scaled("from", widened(ends, 0.06), "milliseconds per step; dashed: the baseline's", tickCount=5)
     across = {"y": pixels("top"), "y2": field("bottom:Q")}
@@ -64,7 +64,7 @@ def _treads(picture: Picture, cell: Cell, each: Waterfall, middle: float) -> Val
             "bottom": top + TREAD - 0.6,
             "fill": colour,
             "riser": number + 1 < len(each.changes),
-            "about": picture.about([cell.strategy], f"{name} {signed(change.difference)}"),
+            "about": picture.about([cell.cell], f"{name} {signed(change.difference)}"),
         })  # fmt: skip
     return treads
 
@@ -75,7 +75,7 @@ def _riser(tread: dict[str, float]) -> dict[str, float]:
 
 def _end(picture: Picture, cell: Cell, each: Waterfall, middle: float) -> dict[str, object]:
     reach = (len(each.changes) / 2) * TREAD + 1
-    about = picture.about([cell.strategy], f"a step {in_words(each)}")
+    about = picture.about([cell.cell], f"a step {in_words(each)}")
     return {"from": each.end / MS, "top": middle - reach, "bottom": middle + reach, "about": about}
 
 

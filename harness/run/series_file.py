@@ -10,8 +10,9 @@ import importlib.util
 import json
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -20,6 +21,9 @@ from harness.schema.record import SCHEMA_OLDEST, SCHEMA_VERSION, StepSeries
 
 if TYPE_CHECKING:
     import numpy as np
+
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
+    Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 Warn = Callable[[str], None]
 Column = list[float | None]
@@ -74,19 +78,12 @@ def json_lines(path: Path, warn: Warn) -> Iterable[tuple[int, dict[str, Any]]]:
 
     A torn last line (the writer died in it: it was never acknowledged) and a damaged line elsewhere are warned of.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines(path):
         try:
-            content = json.loads(line)
+            content = json.loads(line, object_pairs_hook=_shared)
             version = int(content["schema"])
         except (ValueError, TypeError, KeyError, RecursionError):
-            last = number == len(lines)
-            what = "last line is torn: its writer was cut off" if last else "line is damaged"
+            what = "line is damaged" if line.endswith(b"\n") else "last line is torn: its writer was cut off"
             warn(f"{path}:{number}: {what}; left out")
             continue
         if other := other_version(version):
@@ -102,6 +99,20 @@ def other_version(version: int) -> str | None:
     if version < SCHEMA_OLDEST:
         return f"written by an older version (schema {version}, known from {SCHEMA_OLDEST} on)"
     return None
+
+
+def _shared(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys and texts are those of other objects where they are equal: most records say the same."""
+    return {intern(key): intern(value) if type(value) is str else value for key, value in pairs}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that hold anything, one after the other, with their numbers; none where the file is not there."""
+    try:
+        with open(path, "rb") as file:
+            yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+    except FileNotFoundError:
+        return
 
 
 def _first(error: ValidationError) -> str:
@@ -127,17 +138,40 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _series(names: list[str], columns: dict[str, Column]) -> dict[str, StepSeries]:
-    """The inverse of `_rows`; a column without any value in a trial is left out of it."""
-    rows: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        rows.setdefault(name, []).append(row)
-    found = {}
-    for trial_id, mine in rows.items():
-        own = {name: [column[row] for row in mine] for name, column in columns.items()}
-        kept = {name: values for name, values in own.items() if any(value is not None for value in values)}
-        found[trial_id] = StepSeries(trial_id=trial_id, columns=kept)
+def _series(names: Sequence[str], of_row: Ints, columns: Iterable[tuple[str, Floats]]) -> dict[str, StepSeries]:
+    """The inverse of `_rows`: trial ids, which of them each row is of, and columns, NaN where a value is absent.
+
+    Columns come one by one: all at once they would take twice the memory of what is made of them. A column without any
+    value in a trial is left out of it. What holds arrays of numbers needs no further check.
+    """
+    import numpy as np
+
+    order, ends = np.argsort(of_row, kind="stable"), np.cumsum(np.bincount(of_row, minlength=len(names)))
+    rows = np.split(order, ends[:-1])
+    found = {name: StepSeries.model_construct(trial_id=name, columns={}) for name in names}
+    for key, column in columns:
+        for name, mine in zip(names, rows, strict=True):
+            if (values := _values(column[mine])) is not None:
+                found[name].columns[key] = values
     return found
+
+
+COUNTS = tuple(map(float, range(4096)))
+"""Numbers of steps, made once: Python keeps each float of a list as an object of its own."""
+
+
+def _values(column: Floats) -> Column | None:
+    """A trial's values of a column; None where there is none at all."""
+    import numpy as np
+
+    known = np.isfinite(column)
+    if not known.all():
+        pairs = zip(column, known, strict=True)
+        return [float(value) if there else None for value, there in pairs] if known.any() else None
+    if column.min() >= 0 and column.max() < len(COUNTS) and (column == np.floor(column)).all():
+        return [COUNTS[int(value)] for value in column.tolist()]
+    values: Column = column.tolist()
+    return values
 
 
 def _write_parquet(path: Path, names: list[str], columns: dict[str, Column]) -> None:
@@ -156,12 +190,17 @@ def _read_parquet(path: Path, warn: Warn) -> dict[str, StepSeries]:
         return {}
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(path)
-    if not _version_known(path, int((table.schema.metadata or {}).get(b"schema", b"1")), warn):
-        return {}
-    content = table.to_pydict()
-    names = content.pop("trial_id")
-    return _series(names, content)
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=["trial_id"]) as file:
+        schema = file.schema_arrow
+        if not _version_known(path, int((schema.metadata or {}).get(b"schema", b"1")), warn):
+            return {}
+        ids = file.read(["trial_id"]).column(0).unify_dictionaries().combine_chunks()
+        columns = (
+            (name, file.read([name]).column(0).to_numpy().astype(float)) for name in schema.names if name != "trial_id"
+        )
+        found = _series(ids.dictionary.to_pylist(), ids.indices.to_numpy(), columns)
+    pyarrow.default_memory_pool().release_unused()
+    return found
 
 
 def _write_npz(path: Path, names: list[str], columns: dict[str, Column]) -> None:
@@ -177,11 +216,12 @@ def _read_npz(path: Path, warn: Warn) -> dict[str, StepSeries]:
     import numpy as np
 
     with np.load(path, allow_pickle=False) as archive:
-        content = {name: archive[name].tolist() for name in archive.files}
+        content = {name: archive[name] for name in archive.files}
     if not _version_known(path, int(content.pop("schema", 1)), warn):
         return {}
-    names = content.pop("trial_id")
-    return _series(names, {name: [_finite(value) for value in values] for name, values in content.items()})
+    names, first, of_row = np.unique(content.pop("trial_id"), return_index=True, return_inverse=True)
+    found = _series(names.tolist(), of_row, ((name, values.astype(float)) for name, values in content.items()))
+    return {name: found[name] for name in names[np.argsort(first)].tolist()}
 
 
 def _version_known(path: Path, version: int, warn: Warn) -> bool:

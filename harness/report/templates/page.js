@@ -1,41 +1,54 @@
-// Filter by strategy (kept in the URL's hash), hover values, tables that sort and filter. The page is whole without it.
+// Filter by strategy and recipe (kept in the URL's hash), hover values, tables that sort and filter. The page is whole without it.
 (() => {
 "use strict";
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const make = (tag, props = {}) => Object.assign(document.createElement(tag), props);
 document.documentElement.classList.add("js");
 
-// strategies: the legend becomes a row of switches
-const chips = all(".chip").map((item) => {
+// strategies and recipes: the legend becomes rows of switches; a mark is off where all it has in any row is
+const rows = all(".chips").map((list) => all(".chip", list).map((item) => {
   const button = make("button", { type: "button" });
   button.append(...item.childNodes);
   item.append(button);
-  return { key: item.dataset.f, name: button.textContent, button, hidden: false };
-});
-const marked = all("[class*='f']").filter((el) => !el.matches(".chip, .chip *"))
-  .map((el) => ({ el, keys: [...el.classList].filter((name) => /^f\d+$/.test(name)) }))
-  .filter((mark) => mark.keys.length);
+  return { key: item.dataset.f, token: item.dataset.token, button, hidden: false, row: list };
+}));
+const chips = rows.flat();
+const rowOf = new Map(chips.map((chip) => [chip.key, chip.row]));
+const off = new Map();
+let hidden = new Set();
+const isOff = (classes) => {
+  if (!off.has(classes)) {
+    const keys = classes.split(" ").filter((name) => rowOf.has(name));
+    off.set(classes, keys.some((key) => keys.every((other) => rowOf.get(other) !== rowOf.get(key) || hidden.has(other))));
+  }
+  return off.get(classes);
+};
+let marked = null;
 const show = () => {
-  const hidden = new Set(chips.filter((chip) => chip.hidden).map((chip) => chip.key));
   for (const chip of chips) chip.button.setAttribute("aria-pressed", String(!chip.hidden));
-  for (const mark of marked) mark.el.classList.toggle("off", mark.keys.every((key) => hidden.has(key)));
+  hidden = new Set(chips.filter((chip) => chip.hidden).map((chip) => chip.key));
+  if (!hidden.size && !marked) return;
+  off.clear();
+  marked ??= all("[class*='f']").map((el) => [el, el.getAttribute("class")]);
+  for (const [el, classes] of marked) el.classList.toggle("hid", isOff(classes));
 };
 const read = () => {
   const found = /^#hide=(.*)$/.exec(location.hash);
   if (!found && location.hash) return;
   let names = [];
   try { names = found ? found[1].split(",").map(decodeURIComponent) : []; } catch { names = []; }
-  for (const chip of chips) chip.hidden = names.includes(chip.name);
+  for (const chip of chips) chip.hidden = names.includes(chip.token);
   show();
 };
 const write = () => {
-  const names = chips.filter((chip) => chip.hidden).map((chip) => encodeURIComponent(chip.name));
+  const names = chips.filter((chip) => chip.hidden).map((chip) => encodeURIComponent(chip.token));
   try { history.replaceState(null, "", names.length ? "#hide=" + names.join(",") : location.pathname + location.search); } catch { /* file:// of some browsers */ }
 };
 for (const chip of chips) {
   chip.button.addEventListener("click", () => {
     chip.hidden = !chip.hidden;
-    if (chips.every((other) => other.hidden)) for (const other of chips) other.hidden = false;
+    const row = chips.filter((other) => other.row === chip.row);
+    if (row.every((other) => other.hidden)) for (const other of row) other.hidden = false;
     show();
     write();
   });
@@ -53,21 +66,30 @@ for (const link of all(".links a")) {
   });
 }
 
+// what is further down is laid out when nothing else is to be done
+const undrawn = all("figure, .table");
+const idle = window.requestIdleCallback || ((then) => setTimeout(then, 30));
+const draw = () => {
+  for (const box of undrawn.splice(0, 6)) box.classList.add("drawn");
+  if (undrawn.length) idle(draw, { timeout: 50 });
+};
+idle(draw, { timeout: 50 });
+
 // hover values: the titles of the marks, shown at once and in the page's own type
 const tip = make("div", { className: "tip", hidden: true });
 document.body.append(tip);
 const texts = new WeakMap();
-for (const title of all("svg .m > title")) {
-  texts.set(title.parentNode, title.textContent);
-  title.remove();
-}
-for (const figure of all("figure")) {
-  const wide = all(".wide .m:not(text)", figure);
-  all(".narrow .m:not(text)", figure).forEach((mark, at) => { if (wide[at]) texts.set(mark, texts.get(wide[at])); });
-}
+const textOf = (mark) => {
+  const title = [...mark.children].find((child) => child.tagName === "title");
+  if (title) {
+    texts.set(mark, title.textContent);
+    title.remove();
+  }
+  return texts.get(mark);
+};
 const hover = (event) => {
-  const mark = event.target.closest ? event.target.closest("svg .m:not(.off)") : null;
-  const text = mark && texts.get(mark);
+  const mark = event.target.closest && event.target.closest("svg .m, svg .m > *");
+  const text = mark && !mark.closest(".hid") && textOf(mark);
   tip.hidden = !text;
   if (!text) return;
   tip.textContent = text;
@@ -81,6 +103,7 @@ addEventListener("pointerdown", hover);
 addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 
 // tables: a click on a head sorts, the long ones have a field that filters
+const collator = new Intl.Collator(undefined, { numeric: true });
 const value = (row, column, number) => {
   const text = row.cells[column].textContent.trim();
   if (!number) return text;
@@ -88,7 +111,8 @@ const value = (row, column, number) => {
   return Number.isNaN(parsed) ? null : parsed;
 };
 for (const table of all("table")) {
-  const heads = all("th", table), body = table.tBodies[0];
+  const heads = all("th", table), body = table.tBodies[0], lines = [...body.rows];
+  let later = 0;
   heads.forEach((head, column) => {
     const button = make("button", { type: "button" });
     button.append(...head.childNodes);
@@ -98,13 +122,17 @@ for (const table of all("table")) {
       const down = head.getAttribute("aria-sort") === (number ? "descending" : "ascending") ? number : !number;
       for (const other of heads) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", down ? "ascending" : "descending");
-      const rows = [...body.rows].map((row) => [value(row, column, number), row]);
+      const rows = lines.map((row) => [value(row, column, number), row]);
       rows.sort(([a], [b]) => {
         if (a === null || b === null) return (a === null) - (b === null);
-        const order = number ? a - b : a.localeCompare(b, undefined, { numeric: true });
+        const order = number ? a - b : collator.compare(a, b);
         return down ? order : -order;
       });
-      body.append(...rows.map(([, row]) => row));
+      // what can be seen at once, the rest when that is drawn
+      const sorted = rows.map(([, row]) => row);
+      body.replaceChildren(...sorted.slice(0, 100));
+      clearTimeout(later);
+      later = setTimeout(() => body.append(...sorted.slice(100)));
     });
   });
 }
