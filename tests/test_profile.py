@@ -19,9 +19,9 @@ import pytest
 from harness.run.stored import read_run
 from harness.run.tensorboard_server import missing
 from harness.run.trace_files import trace_files
+from tests.browser import CHROMIUM, chromium_for_tests
 from tests.conftest import PLUGINS
 from tests.test_end_to_end import Marked, gone, marked, suite_file
-from tests.test_page_browser import CHROMIUM, QUIET
 
 __all__ = ["marked"]
 
@@ -137,9 +137,7 @@ window.google = { visualization, charts: { load: () => undefined, setOnLoadCallb
 
 def looked_at(url: str) -> dict[str, Any]:
     """What the plugin's page lists, and what it says of the first run."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    with chromium_for_tests() as browser:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.route(re.compile(r"^https?://(?!127\.0\.0\.1:)"), _instead)
         asked = _Asked(page.request, url.partition("#")[0])
@@ -154,7 +152,6 @@ def looked_at(url: str) -> dict[str, Any]:
         frame.locator("[role=option]").first.wait_for()
         shown = {"runs": frame.locator("[role=option]").all_inner_texts(), "text": said}
         shown["communication_s"] = asked.communication_s(next(name for name in shown["runs"] if "ddp" in name))
-        browser.close()
     return shown
 
 
