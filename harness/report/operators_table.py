@@ -33,7 +33,7 @@ def operators_section(study: Study, look: Look, id_: str) -> Section | None:
     pairs = [(cell, baseline_of(cell, every)) for cell in cells]
     more = (operators_table(pairs, look, f"{id_}-each"), files_table(cells, look, f"{id_}-files"))
     main = cells_table(pairs, look, f"{id_}-cells", caption)
-    return Section(id_, "Which operators take a step's time?", "Operators", [HOW], [], main, more)
+    return Section(id_, "Which operators take a step's time?", "Operators", [HOW], [], main, more, explains=True)
 
 
 def cells_table(pairs: Sequence[tuple[Traced, Traced | None]], look: Look, id_: str, caption: str) -> Table:

@@ -11,7 +11,7 @@ from harness.report.tables import Table
 @dataclass(frozen=True)
 class Section:
     """A section. link: its name in the page's bar; says: sentences above its figures and its table; more: tables that
-    are opened on demand.
+    are opened on demand; explains: it says why the groups' figures are what they are, and stands below them.
     """
 
     id: str
@@ -21,3 +21,4 @@ class Section:
     figures: list[Figure]
     table: Table
     more: tuple[Table, ...] = ()
+    explains: bool = False
