@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.analyse.measured_file import read_file
+from harness.run.store import SESSION_FILE, SESSIONS
 from harness.schema.errors import HarnessError, StoreError
 from harness.schema.measured import Measured
 
-FOLDER = "ab"
-"""In the results folder."""
-ABOUT = "ab.json"
 Warn = Callable[[str], None]
 
 
@@ -64,7 +62,7 @@ class Session:
 def read_sessions(results: Path, warn: Warn) -> list[Session]:
     """All sessions of a results folder that came to their end, oldest first; what cannot be read is warned of."""
     try:
-        folders = sorted(path.parent for path in (results / FOLDER).glob(f"*/{ABOUT}"))
+        folders = sorted(path.parent for path in (results / SESSIONS).glob(f"*/{SESSION_FILE}"))
     except OSError as error:
         raise StoreError(f"results folder {results}: {error.filename or results}: {error.strerror}") from error
     found = []
@@ -78,7 +76,7 @@ def read_sessions(results: Path, warn: Warn) -> list[Session]:
 
 def read_session(folder: Path) -> Session:
     """One session. Raises HarnessError where its ab.json or the rounds of an arm cannot be read."""
-    about = _about(folder / ABOUT)
+    about = _about(folder / SESSION_FILE)
     if "ended_at" not in about:
         raise StoreError(f"{folder}: the session was cut off")
     rounds = {arm: _rounds(folder / f"{arm}.jsonl") for arm in ("a", "b", "null")}

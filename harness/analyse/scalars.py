@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from harness.run.store import file_name
 from harness.run.stored import StoredRun
 from harness.schema.record import Record, Status, StepSeries
 
@@ -88,15 +88,11 @@ def asked(record: Record) -> dict[str, str | float]:
 def _names(records: Iterable[Record]) -> list[str]:
     """A path per trial: its cell, then its round and seed; with its id where that is not enough."""
     records = list(records)
-    plain = [f"{_slug(each.trial.label)}/round{each.trial.repeat + 1}-seed{each.trial.seed}" for each in records]
+    plain = [f"{file_name(each.trial.label)}/round{each.trial.repeat + 1}-seed{each.trial.seed}" for each in records]
     times = Counter(plain)
     return [
         name if times[name] == 1 else f"{name}-{record.trial.id}" for name, record in zip(plain, records, strict=True)
     ]
-
-
-def _slug(label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.=]+", "-", label.replace(" ", "_"))[:120].strip("-._") or "trial"
 
 
 def _steps(series: StepSeries | None, started: float) -> list[Scalar]:

@@ -11,7 +11,7 @@ from harness.analyse.learned_rounds import learned_of
 from harness.analyse.measured_file import EXPECTED, text_of, whole_json
 from harness.analyse.record_file import read_record_file
 from harness.machine.environment import deciding
-from harness.run.store import RUN_FILE
+from harness.run.store import RUN_FILE, SESSION_FILE
 from harness.run.stored import StoredRun, read_run
 from harness.schema.errors import InputError, Problem
 from harness.schema.measured import Measured
@@ -19,8 +19,6 @@ from harness.schema.record import Record, Status
 
 LEFT_OUT = frozenset({Status.UNSUPPORTED})
 """Endings that are no round: such a cell cannot run here, on either side."""
-AB_FILE = "ab.json"
-"""What a folder of `harness ab` has; its rounds are files."""
 
 
 def read_side(path: Path, anchor: bool = False) -> tuple[list[Measured], list[str]]:
@@ -30,7 +28,7 @@ def read_side(path: Path, anchor: bool = False) -> tuple[list[Measured], list[st
     anchor: the baseline cell of a run folder is one whose code is the same on both sides. Raises StoreError or
     InputError where nothing can be read, and where trials of a run are missing: what is left may be the lucky ones.
     """
-    if (path / AB_FILE).is_file():
+    if (path / SESSION_FILE).is_file():
         raise InputError([Problem(str(path), "", None, "one of its files: a.jsonl, b.jsonl or null.jsonl")])
     if path.is_dir() and not (path / RUN_FILE).is_file() and (files := saved_benchmarks(path)):
         return read_benchmarks(files, str(path.resolve()))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.terminal import AsJson, Results, app, err, out, print_rows
+from harness.cli.terminal import AsJson, Results, app, err, out, print_rows, warn
 from harness.schema.errors import HarnessError
 
 baseline = typer.Typer(no_args_is_help=True, help="Keep rounds to compare with, and show what is kept.")
@@ -32,8 +32,7 @@ def update(
     kept, left_out = baseline_of(measured)
     path = path_of(results, kept[0].machine or "unknown", suite_name or _suite_of(run))
     changes = difference(stored(path), kept)
-    for warning in [*warnings, *(f"left out: {text}" for text in left_out)]:
-        err.print(f"warning: {warning}", markup=False)
+    warn([*warnings, *(f"left out: {text}" for text in left_out)])
     print_rows(change_rows(changes), False, f"{path}: {'new' if not path.exists() else 'what changes'}")
     if path.exists() and path.read_text(encoding="utf-8") == text_of(kept):
         err.print("nothing changes: the baseline is this run already", markup=False)

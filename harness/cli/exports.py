@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.terminal import app, err, out
+from harness.cli.terminal import app, out, warn
 from harness.schema.errors import InputError, Problem
 
 
@@ -38,8 +38,7 @@ def export(
         raise InputError([Problem("harness export", "-o", None, expected)])
     stored = read_run(run)
     text = exported(stored, format_) if format_ not in FOLDERS else ""
-    for warning in stored.warnings:
-        err.print(f"warning: {warning}", markup=False)
+    warn(stored.warnings)
     if format_ in FOLDERS and output is not None:
         FOLDERS[format_](stored, output)
         out.print(str(output), markup=False)

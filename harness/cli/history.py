@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.ab import played
-from harness.cli.terminal import AsJson, Plugins, Results, app, err, out, waiting
+from harness.cli.terminal import AsJson, Plugins, Results, app, err, out, waiting, warn
 from harness.schema.errors import HarnessError, StoreError, UnknownName
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def history(
     while confirm is not None and _confirmed(here, confirm, results, tuple(plugin or ()), rounds, done):
         found, warnings = _found(metric, results, cell, anchored)
         here = [series for series in found if series.machine in {each.machine for each in here}]
-    for warning in warnings:
-        err.print(f"warning: {warning}", markup=False)
+    warn(warnings)
     if output is not None:
         from harness.report.history_page import write_history
 
@@ -91,8 +90,7 @@ def _found(metric: str, results: Path, cell: str, anchored: bool) -> tuple[list[
     chosen = [each for each in series if cell.lower() in each.label.lower() or cell == each.cell]
     if chosen:
         return chosen, warnings
-    for warning in warnings:
-        err.print(f"warning: {warning}", markup=False)
+    warn(warnings)
     if series:
         raise UnknownName("--cell", cell, {each.label for each in series})
     there = metrics_of(sessions, runs)

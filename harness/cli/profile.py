@@ -22,6 +22,7 @@ from harness.cli.terminal import (
     out,
     print_rows,
     waiting,
+    warn,
     watching,
 )
 from harness.schema.errors import HarnessError
@@ -61,8 +62,7 @@ def profile(
         check_installed(COMMAND)  # before minutes are spent on what could not be shown
     folder = what if what.is_dir() else _traced(what, results, tuple(plugin or ()), tuple(where or ()), devices)
     stored = read_run(folder)
-    for warning in stored.warnings:
-        err.print(f"warning: {warning}", markup=False)
+    warn(stored.warnings)
     files = trace_files(stored)
     rows = traced(stored)
     print_rows(rows if as_json else [{key: row[key] for key in row if key != "trace"} for row in rows], as_json)

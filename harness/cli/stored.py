@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.terminal import AsJson, Page, Results, app, complain, err, indexed, out, print_summary
+from harness.cli.terminal import AsJson, Page, Results, app, complain, indexed, out, print_summary, warn
 from harness.schema.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def report(
     folders = _folders("report", runs, latest, results)
     stored = [read_run(folder) for folder in folders]
     for each in stored:
-        _warn(each)
+        warn(each.warnings)
     write_page(stored, output)
     indexed(output, _results_of(folders[0], results))
     out.print(str(output), markup=False)
@@ -95,11 +95,6 @@ def _results_of(folder: Path, otherwise: Path) -> Path:
 
     parent = folder.resolve().parent
     return parent.parent if parent.name == RUNS else otherwise
-
-
-def _warn(run: StoredRun) -> None:
-    for warning in run.warnings:
-        err.print(f"warning: {warning}", markup=False)
 
 
 def _show(run: StoredRun, several: bool) -> None:

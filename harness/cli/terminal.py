@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -71,6 +71,12 @@ def _kept_traceback() -> str:
     with os.fdopen(descriptor, "w") as file:
         traceback.print_exc(file=file)
     return path
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Tell of what was not whole, a line each."""
+    for warning in warnings:
+        err.print(f"warning: {warning}", markup=False)
 
 
 def complain(*messages: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.terminal import AsJson, app, err, out
+from harness.cli.terminal import AsJson, app, out, warn
 
 if TYPE_CHECKING:
     from harness.analyse.gate import Gate
@@ -89,8 +89,7 @@ def _judged(a: Path, b: Path, null: Path | None, anchored: bool) -> tuple[list[J
     sides = []
     for path in (a, b, *([null] if null is not None else [])):
         measured, warnings = read_side(path, anchored)
-        for warning in warnings:
-            err.print(f"warning: {warning}", markup=False)
+        warn(warnings)
         sides.append(measured)
     labels = {item.cell: item.label or item.cell for side in sides for item in side}
     return judge(*sides), labels

@@ -26,14 +26,12 @@ from harness.analyse.quantity import count
 from harness.analyse.study import study
 from harness.report.run_facts import counts, machine
 from harness.report.whole_file import write_whole
-from harness.run.ab.session import FOLDER as SESSIONS
 from harness.run.series_file import SERIES_FILES
-from harness.run.store import REFERENCES_FILE, RUN_FILE, RUNS, TRIALS_FILE
+from harness.run.store import REFERENCES_FILE, RUN_FILE, RUNS, SESSION_FILE, SESSIONS, TRIALS_FILE
 from harness.run.stored import read_run
 from harness.schema.errors import StoreError
 
 CACHE = "headlines.json"
-SESSION_FILE = "ab.json"
 WATCHED = (RUN_FILE, TRIALS_FILE, REFERENCES_FILE, *SERIES_FILES, SESSION_FILE, "b.jsonl")
 """Files whose change makes an entry old."""
 

@@ -29,6 +29,9 @@ from harness.schema.record import Record, RunInfo, StepSeries
 from harness.schema.trial import Trial
 
 RUNS = "runs"
+SESSIONS = "ab"
+"""Folder of the sessions of `harness ab`, beside that of the runs."""
+SESSION_FILE = "ab.json"
 RUN_FILE = "run.json"
 TRIALS_FILE = "trials.jsonl"
 REFERENCES_FILE = "references.jsonl"
@@ -115,7 +118,12 @@ def traces_name(trial: Trial) -> str:
     `gpt-nano_ddp_bf16-1a2b3c4d5e6f`
     """
     cell = trial.model_copy(update={"kind": "measure"}).label
-    return f"{re.sub(r'[^A-Za-z0-9_.=]+', '-', cell.replace(' ', '_'))[:120].strip('-._')}-{trial.id}"
+    return f"{file_name(cell)}-{trial.id}"
+
+
+def file_name(label: str) -> str:
+    """A label as the name of a file or folder: `gpt/nano ddp bf16` → `gpt-nano_ddp_bf16`."""
+    return re.sub(r"[^A-Za-z0-9_.=]+", "-", label.replace(" ", "_"))[:120].strip("-._") or "trial"
 
 
 def append_line(path: Path, line: str) -> None:

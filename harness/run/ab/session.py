@@ -28,12 +28,11 @@ from harness.run.ab.specs import Version, made_ready, plugins_of
 from harness.run.executors import local
 from harness.run.executors.interrupts import terminated_is_interrupted
 from harness.run.invocation import Asked, Ready
-from harness.run.store import append_line, folder_name, replace_file, store_errors
+from harness.run.store import SESSION_FILE, SESSIONS, append_line, folder_name, replace_file, store_errors
 from harness.schema.measured import Measured
 from harness.schema.record import Status
 from harness.schema.trial import Trial
 
-FOLDER = "ab"
 ARMS = {"a": "a", "b": "b", "null": "a"}
 """arm → side; the null control is A once more.
 
@@ -120,7 +119,7 @@ class Session:
         self.about |= facts
         text = json.dumps(self.about, indent=1, ensure_ascii=False, default=str) + "\n"
         with store_errors(self.folder):
-            replace_file(self.folder / "ab.json", text.encode())
+            replace_file(self.folder / SESSION_FILE, text.encode())
 
 
 def screen_and_confirm(session: Session, choose: Choose, rounds: int = CONFIRM_ROUNDS) -> tuple[Rounds, Rounds]:
@@ -155,7 +154,7 @@ def opened(
         trials = [trial for trial in ready.plan.trials if trial.repeat == 0 and trial.kind == "measure"]
         trials = list({trial.cell: trial for trial in trials}.values())
         plugins = {side: plugins_of(version, asked.plugins) for side, version in sides.items()}
-        folder = asked.results / FOLDER / folder_name()
+        folder = asked.results / SESSIONS / folder_name()
         with store_errors(asked.results):
             folder.mkdir(parents=True)
         servers = {arm: stack.enter_context(Server(sides[side], folder / f"{arm}.log")) for arm, side in ARMS.items()}
