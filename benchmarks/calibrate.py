@@ -2,6 +2,7 @@
 
     python -m benchmarks.calibrate                    the replayed figures, in a minute; those of the history as well
     python -m benchmarks.calibrate --live 20          also `harness ab` for real, 20 tries each: about an hour
+    python -m benchmarks.calibrate --live 20 --only square      one of them alone
     python -m benchmarks.calibrate --record 5         record the A/A rounds anew, 5 sessions of 16 rounds
 
 Recorded rounds are of identical code, two cells in five sessions on a busy machine of two cores. Nothing tells their
@@ -14,12 +15,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import math
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +28,8 @@ from rich.table import Table
 
 from benchmarks import calibrate_convergence
 from benchmarks.calibrate_history import history_figures
-from benchmarks.figure import Figure
-from benchmarks.slowed_repository import made
+from benchmarks.calibrate_live import LIVE, live
+from benchmarks.figure import Figure, say
 from harness.analyse.compare import Judgement, compare
 from harness.analyse.stats import Paired
 from harness.schema.measured import Measured
@@ -43,11 +40,6 @@ CELLS, ROUNDS = 10, 15
 """Of a replayed matrix: 10 cells with two clocks are 20 metrics."""
 SLOWER = 1.03
 RECORDED_ROUNDS = 16
-SLOWED = {
-    "square": (120.0, "CPU time of a CPU-bound step 3 % slower by its own arithmetic is `regressed`"),
-    "streams": (240.0, "CPU time of a memory-bound step 5 % slower by its own traffic is `regressed`"),
-}
-"""By workload of the repository: the seconds within which it is to be found, and the figure's name."""
 
 
 @dataclass(frozen=True)
@@ -145,56 +137,6 @@ def replayed(path: Path = DATA, tries: int = 1000) -> list[Figure]:
     return [*figures, Figure("`same` for a true 3 %", "≤ 5 %", f"{share:.1%}", share <= 0.05)]
 
 
-def live(tries: int) -> list[Figure]:
-    """`harness ab` for real, on a repository made for it: two steps that are slower in the head, and identical code."""
-    told: dict[str, list[tuple[str, float, float]]] = {name: [] for name in (*SLOWED, "identical")}
-    with tempfile.TemporaryDirectory(prefix="calibrate-") as folder:
-        repository = Path(folder) / "repository"
-        base, head = made(repository)
-        for number in range(tries):
-            for name, found in told.items():
-                slowed = name in SLOWED
-                found.append(_ab(repository, base, head if slowed else base, name if slowed else "square"))
-                verdict, effect, seconds = found[-1]
-                _say(f"try {number + 1}: {name}: {verdict} {effect - 1:+.1%} in {seconds:.0f} s")
-    alarms = sum(verdict not in ("same", "undecided") for verdict, _effect, _seconds in told["identical"])
-    alike = Figure("identical code is not flagged", "all", f"{tries - alarms} of {tries}", alarms == 0)
-    return [*(_slowed(name, told[name]) for name in SLOWED), alike]
-
-
-def _slowed(name: str, told: Sequence[tuple[str, float, float]]) -> Figure:
-    """How often the slower head was found in time."""
-    within_s, what = SLOWED[name]
-    found = sum(verdict == "regressed" and seconds <= within_s for verdict, _effect, seconds in told)
-    effects, taken = [effect for _verdict, effect, _s in told], [seconds for *_rest, seconds in told]
-    took = f"seen as {np.nanmean(effects) - 1:+.1%}, median {np.median(taken):.0f} s, slowest {max(taken):.0f} s"
-    measured = f"{found} of {len(told)} ({took})"
-    return Figure(f"{what} within {within_s:.0f} s", "≥ 95 %", measured, found >= 0.95 * len(told))
-
-
-def _ab(repository: Path, a: str, b: str, workload: str) -> tuple[str, float, float]:
-    """The verdict on CPU time (any timed one that flags what is identical), its effect, and the seconds it took.
-
-    Not the exit code: FLOPs are counted, and give the planted product away without a clock.
-    """
-    command = [sys.executable, "-m", "harness.cli", "ab", "--a", a, "--b", b, "speed.toml", "--plugin", "model.py"]
-    command += ["--where", f"workload={workload}"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    began = time.monotonic()
-    done = subprocess.run(
-        [*command, "--json", "gate.json"], cwd=repository, env=environment, capture_output=True, text=True, check=False
-    )
-    seconds = time.monotonic() - began
-    if done.returncode not in (0, 1):
-        return f"exit code {done.returncode}: {done.stderr.strip()[-200:]}", math.nan, seconds
-    judgements = json.loads((repository / "gate.json").read_text())["judgements"]
-    by_metric = {each["metric"]: each for each in judgements}
-    cpu, wall = by_metric["step_cpu_s"], by_metric["step_s"]
-    if a == b and wall["verdict"] not in ("same", "undecided"):
-        cpu = wall
-    return cpu["verdict"], cpu["effect"], seconds
-
-
 def record(sessions: int, path: Path) -> None:
     """Record A/A rounds of this tree anew."""
     from harness.run.ab.session import opened
@@ -207,7 +149,7 @@ def record(sessions: int, path: Path) -> None:
         checked = ready(asked)
         lines = []
         for number in range(sessions):
-            with opened((here, here), asked, checked, lambda told: _say(f"{told.cell}: {told.left} to go")) as session:
+            with opened((here, here), asked, checked, lambda told: say(f"{told.cell}: {told.left} to go")) as session:
                 rounds = session.stage("screen", session.trials, RECORDED_ROUNDS)
             for a, b, null in zip(rounds["a"], rounds["b"], rounds["null"], strict=True):
                 arms = {clock: [round(float(i.metrics[clock] or 0), 9) for i in (a, b, null)] for clock in CLOCKS}
@@ -215,22 +157,23 @@ def record(sessions: int, path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def _say(text: str) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False)
-
-
 def main() -> int:
     """Print the table; 1 where a figure misses its goal."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibrate", description=__doc__.splitlines()[0])
     parser.add_argument("--live", type=int, default=0, metavar="TRIES", help="also run `harness ab`, so many times")
+    parser.add_argument(
+        "--only", nargs="+", choices=LIVE, default=LIVE, help="of the live figures these, and no replayed"
+    )
     parser.add_argument("--record", type=int, default=0, metavar="SESSIONS", help="first record the rounds anew")
     parser.add_argument("--tries", type=int, default=1000, help="replayed matrices")
     asked = parser.parse_args()
     if asked.record:
         record(asked.record, DATA)
-    figures = replayed(tries=asked.tries) + history_figures(recorded(), asked.tries)
-    figures += calibrate_convergence.replayed()
-    figures += live(asked.live) if asked.live else []
+    figures = []
+    if tuple(asked.only) == LIVE:
+        figures = replayed(tries=asked.tries) + history_figures(recorded(), asked.tries)
+        figures += calibrate_convergence.replayed()
+    figures += live(asked.live, asked.only) if asked.live else []
     table = Table(title="Figures of the verdicts", title_justify="left", box=None)
     for title in ("figure", "goal", "measured", "met"):
         table.add_column(title)

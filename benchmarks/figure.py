@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.console import Console
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -13,3 +15,8 @@ class Figure:
     goal: str
     measured: str
     met: bool
+
+
+def say(text: str) -> None:
+    """A line on standard error, as it is."""
+    Console(stderr=True).print(text, markup=False, highlight=False)
