@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.figure import Figure
 from harness.analyse.compare import compare
-from harness.analyse.gates import LOSS_AREA
+from harness.analyse.criteria import LOSS_AREA
 from harness.analyse.judgement import Judgement
 from harness.analyse.sides import of_run
 from harness.run.stored import StoredRun, read_run

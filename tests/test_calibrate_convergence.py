@@ -19,7 +19,7 @@ from benchmarks.calibrate_convergence import (
     share,
     verdicts,
 )
-from harness.analyse.gates import LOSS_AREA
+from harness.analyse.criteria import LOSS_AREA
 from harness.schema.measured import Measured
 
 ROUNDING = [task.cell for task in TASKS if ROUNDED in task.arms]

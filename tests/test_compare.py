@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.analyse.compare import Judgement, compare
-from harness.analyse.gates import gates
+from harness.analyse.criteria import criteria
 from harness.schema.measured import Measured
 
 RNG = np.random.default_rng(11)
@@ -83,7 +83,7 @@ def test_wall_time_on_cpu_needs_a_tenth() -> None:
     little, much = (compare(side(rounds=40), side(rounds=40, own=2, slower=by)) for by in (1.05, 1.2))
     assert said(little, "step_s").verdict != "regressed"
     assert said(much, "step_s").verdict == "regressed"
-    assert [gate.practical for gate in gates("cuda") if gate.metric == "step_s"] == [0.01]
+    assert [each.practical for each in criteria("cuda") if each.metric == "step_s"] == [0.01]
 
 
 def test_same_is_said_only_where_differences_that_matter_are_ruled_out() -> None:

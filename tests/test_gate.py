@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.analyse.compare import Judgement, Verdict
-from harness.analyse.gate import MEANS, NEW, Gate, gate
+from harness.analyse.gate import MEANS, NEW, Outcome, gate
 from harness.report.gate_files import MARKDOWN_BYTES, as_json, junit, markdown
 
 SAME = Judgement("c", "step_cpu_s", "same", "a difference of 1% or more is ruled out", 1.001, 0.997, 1.004, 20, 0.6)
@@ -32,7 +32,7 @@ def judged(*verdicts: Verdict) -> list[Judgement]:
 )
 def test_exit_codes(verdicts: list[Verdict], strict: bool, code: int) -> None:
     assert gate(judged(*verdicts), strict) == code
-    assert set(MEANS) == set(Gate)
+    assert set(MEANS) == set(Outcome)
 
 
 def test_a_new_cell_stops_nobody_and_is_no_measurement_of_the_old() -> None:
@@ -48,7 +48,7 @@ EVIL = "a|b <script>alert(1)</script> [x](http://e) @team `c` \x00\x1b[31m " + "
 def test_markdown_fits_a_comment_and_its_texts_are_texts() -> None:
     many = [replace(SAME, cell=f"cell {number}", reason=EVIL) for number in range(2000)]
     text = markdown(
-        [*many, replace(SAME, cell="worse", verdict="regressed", effect=1.05)], {"worse": EVIL}, Gate.REGRESSED
+        [*many, replace(SAME, cell="worse", verdict="regressed", effect=1.05)], {"worse": EVIL}, Outcome.REGRESSED
     )
     assert len(text.encode()) <= MARKDOWN_BYTES
     assert "more rows are left out" in text
@@ -69,6 +69,6 @@ def test_junit_counts_and_is_xml() -> None:
 
 
 def test_json_is_json() -> None:
-    content = json.loads(as_json(judged("regressed"), {"c0": "gpt"}, Gate.REGRESSED))
+    content = json.loads(as_json(judged("regressed"), {"c0": "gpt"}, Outcome.REGRESSED))
     assert (content["outcome"], content["exit_code"]) == ("regressed", 1)
     assert content["judgements"][0]["label"] == "gpt"

@@ -169,6 +169,22 @@ def test_a_session_that_was_interrupted_has_no_verdict(tmp_path: Path) -> None:
     assert "has no ab.json" in entries(tmp_path)[0].problem
 
 
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"a": None}, "ab.json: a: found None, expected an object with spec"),
+        ({"b": {"commit": "0123"}}, "ab.json: b: found {'commit': '0123'}, expected an object with spec"),
+        ({"outcome": "won"}, "ab.json: outcome: found 'won', expected one of passed, regressed"),
+        ({"environment": ["lab"], "lasting_cells": 3}, ""),
+    ],
+)
+def test_a_session_whose_file_is_damaged_says_where(tmp_path: Path, about: dict[str, Any], said: str) -> None:
+    session_of(tmp_path, **about)
+    (entry,) = entries(tmp_path)
+    assert said in entry.problem
+    assert bool(entry.problem) is bool(said)
+
+
 def test_the_index_is_written_beside_a_page_but_over_nothing_of_others(tmp_path: Path) -> None:
     results, site = tmp_path / "results", tmp_path / "site"
     run = run_of(results, 1)

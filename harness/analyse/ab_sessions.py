@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.analyse.gate import Outcome
 from harness.analyse.measured_file import read_file
 from harness.run.store import SESSION_FILE, SESSIONS
-from harness.schema.errors import HarnessError, StoreError
+from harness.schema.errors import HarnessError, StoreError, clip
 from harness.schema.measured import Measured
 
 Warn = Callable[[str], None]
@@ -31,27 +34,39 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Session:
-    """One session. lasting: by cell, its hash without the bytes of plug-ins, which change with the code."""
+class About:
+    """What ab.json says of a session, also of one that was cut off. ended_at: empty then; outcome: of the gate, None
+    where it was not asked; environment: the machine's; lasting: by cell, its hash without the bytes of plug-ins, which
+    change with the code.
+    """
 
     folder: Path
     a: Version
     b: Version
     started_at: str
+    ended_at: str
+    outcome: Outcome | None
+    environment: dict[str, Any]
     suite: str
     plugins: tuple[str, ...]
     lasting: dict[str, str]
+
+    @property
+    def commits(self) -> tuple[str, str]:
+        """Of A and B."""
+        return self.a.commit, self.b.commit
+
+
+@dataclass(frozen=True)
+class Session(About):
+    """One session that came to its end, with its rounds."""
+
     rounds: dict[str, list[Measured]]
     """by arm: a, b, null"""
 
     def of(self, arm: str, cell: str) -> list[Measured]:
         """The rounds of one cell, by its lasting hash."""
         return [item for item in self.rounds[arm] if self.lasting.get(item.cell, item.cell) == cell]
-
-    @property
-    def commits(self) -> tuple[str, str]:
-        """Of A and B."""
-        return self.a.commit, self.b.commit
 
     @property
     def cells(self) -> list[str]:
@@ -75,21 +90,44 @@ def read_sessions(results: Path, warn: Warn) -> list[Session]:
 
 
 def read_session(folder: Path) -> Session:
-    """One session. Raises HarnessError where its ab.json or the rounds of an arm cannot be read."""
-    about = _about(folder / SESSION_FILE)
-    if "ended_at" not in about:
+    """One session. Raises HarnessError where it was cut off, or its ab.json or the rounds of an arm cannot be read."""
+    about = read_about(folder)
+    if not about.ended_at:
         raise StoreError(f"{folder}: the session was cut off")
-    rounds = {arm: _rounds(folder / f"{arm}.jsonl") for arm in ("a", "b", "null")}
-    return Session(
-        folder, _version(about.get("a")), _version(about.get("b")), str(about.get("started_at", "")),
-        str(about.get("suite", "")), tuple(map(str, about.get("plugins") or ())),
-        {str(cell): str(lasting) for cell, lasting in dict(about.get("lasting_cells") or {}).items()}, rounds,
+    return Session(**vars(about), rounds={arm: _rounds(folder / f"{arm}.jsonl") for arm in ("a", "b", "null")})
+
+
+def read_about(folder: Path) -> About:
+    """What was compared with whom, and what came of it. Raises StoreError where ab.json cannot be read."""
+    path = folder / SESSION_FILE
+    told = _object(path)
+    cells, environment = told.get("lasting_cells"), told.get("environment")
+    return About(
+        folder, _version(path, told, "a"), _version(path, told, "b"), str(told.get("started_at") or ""),
+        str(told.get("ended_at") or ""), _outcome(path, told.get("outcome")),
+        environment if isinstance(environment, dict) else {}, str(told.get("suite") or ""),
+        tuple(map(str, told.get("plugins") or ())),
+        {str(cell): str(lasting) for cell, lasting in (cells if isinstance(cells, dict) else {}).items()},
     )  # fmt: skip
 
 
-def _about(path: Path) -> dict[str, Any]:
+def counted_rounds(folder: Path) -> Counter[str]:
+    """How many rounds of B each cell has so far, without reading what was measured; a torn line is none."""
+    found: Counter[str] = Counter()
+    with contextlib.suppress(OSError):
+        for line in (folder / "b.jsonl").read_text(errors="replace").splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                found[str(json.loads(line)["cell"])] += 1
+    return found
+
+
+def _object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"session {path.parent} has no {path.name}: expected a folder that `harness ab` wrote"
+        ) from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
     except ValueError as error:
@@ -99,9 +137,19 @@ def _about(path: Path) -> dict[str, Any]:
     return content
 
 
-def _version(told: Any) -> Version:
-    known = told if isinstance(told, dict) else {}
-    return Version(str(known.get("commit") or ""), str(known.get("spec") or ""), bool(known.get("dirty")))
+def _version(path: Path, told: dict[str, Any], side: str) -> Version:
+    known = told.get(side)
+    if not isinstance(known, dict) or not known.get("spec"):
+        raise StoreError(f"{path}: {side}: found {clip(known)}, expected an object with spec and commit")
+    return Version(str(known.get("commit") or ""), str(known["spec"]), bool(known.get("dirty")))
+
+
+def _outcome(path: Path, word: Any) -> Outcome | None:
+    """The gate's, by its name as the file has it."""
+    known = {each.name.lower(): each for each in Outcome}
+    if word is not None and word not in known:
+        raise StoreError(f"{path}: outcome: found {clip(word)}, expected one of {', '.join(known)}")
+    return known.get(word)
 
 
 def _rounds(path: Path) -> list[Measured]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.analyse.gates import gates
+from harness.analyse.criteria import criteria
 from harness.analyse.measured_file import read_file
 from harness.schema.errors import HarnessError, StoreError
 from harness.schema.measured import Measured
@@ -63,7 +63,7 @@ def baseline_of(measured: Sequence[Measured]) -> tuple[list[Measured], list[str]
 
 
 def _kept(item: Measured) -> Measured:
-    wanted = {gate.metric for gate in gates(item.device)}
+    wanted = {criterion.metric for criterion in criteria(item.device)}
     return item.model_copy(
         update={"metrics": {name: item.metrics[name] for name in sorted(wanted & set(item.metrics))}}
     )

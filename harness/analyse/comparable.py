@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from harness.analyse.gates import TO_TARGET, Gate
+from harness.analyse.criteria import TO_TARGET, Criterion
 from harness.analyse.quantity import listed
 from harness.machine.environment import other_machine
 from harness.schema.measured import Measured
@@ -84,25 +84,25 @@ def _differing(a: Mapping[str, object], b: Mapping[str, object]) -> str:
     return listed([f"{key} {a.get(key, 'unknown')} against {b.get(key, 'unknown')}" for key in keys], most=3)
 
 
-def unusable(gate: Gate, sides: tuple[Rounds, Rounds]) -> str | None:
+def unusable(criterion: Criterion, sides: tuple[Rounds, Rounds]) -> str | None:
     """Why a metric of these rounds cannot be judged; None: it can."""
     for name, side in zip("AB", sides, strict=True):
         for item in side.values():
-            if bad := no_figure(gate, item.metrics[gate.metric]):
+            if bad := no_figure(criterion, item.metrics[criterion.metric]):
                 return f"round {item.round} of {name} is {bad}"
     return None
 
 
-def no_figure(gate: Gate, value: float | None) -> str | None:
-    """Why a value is none of the gate's metric: `-1: no s is that`; None: it may be one.
+def no_figure(criterion: Criterion, value: float | None) -> str | None:
+    """Why a value is none of the criterion's metric: `-1: no s is that`; None: it may be one.
 
     Nothing that is timed takes no time, and no first step reaches a target before it. A loss may be below 0.
     """
     if value is None or not math.isfinite(value):
         return f"{value}: no number"
-    positive = gate.kind == "timed" or gate.metric in TO_TARGET
-    counted = positive or gate.kind != "learned"
+    positive = criterion.kind == "timed" or criterion.metric in TO_TARGET
+    counted = positive or criterion.kind != "learned"
     if (counted and value < 0) or (positive and value == 0):
-        unit = definition_of(gate.metric).unit
+        unit = definition_of(criterion.metric).unit
         return f"{value:g}: no {'count' if unit == '1' else unit} is that"
     return None

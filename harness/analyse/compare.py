@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.analyse.comparable import Rounds, incomplete, newly_failing, no_pairs, unusable
-from harness.analyse.gates import Gate, gates, is_learned
+from harness.analyse.criteria import Criterion, criteria, is_learned
 from harness.analyse.judgement import Judgement, Verdict
 from harness.analyse.learned_compare import judge_learned
 from harness.analyse.quantity import count, listed
@@ -36,7 +36,7 @@ class _Timed:
     """A timed comparison that waits for the others, as the correction is over all. logs: one per round, or None."""
 
     cell: str
-    gate: Gate
+    criterion: Criterion
     rounds: int
     logs: list[float] | None = None
     unpaired: Unpaired | None = None
@@ -73,8 +73,8 @@ def compare(a: Iterable[Measured], b: Iterable[Measured], null: Iterable[Measure
     timed: list[_Timed] = []
     anchors = _anchors(first, second)
     for cell, rounds in pairs.items():
-        for gate in gates(first[cell][0].device):
-            _judge_metric(cell, gate, rounds, anchors, found, timed)
+        for criterion in criteria(first[cell][0].device):
+            _judge_metric(cell, criterion, rounds, anchors, found, timed)
     found += _judged(timed) + judge_learned(pairs)
     if not again:
         return found
@@ -114,22 +114,22 @@ def _anchors(a: Mapping[str, Sequence[Measured]], b: Mapping[str, Sequence[Measu
 
 
 def _judge_metric(
-    cell: str, gate: Gate, sides: tuple[Rounds, Rounds], anchors: tuple[Rounds, Rounds],
+    cell: str, criterion: Criterion, sides: tuple[Rounds, Rounds], anchors: tuple[Rounds, Rounds],
     found: list[Judgement], timed: list[_Timed],
 ) -> None:  # fmt: skip
-    have = [[gate.metric in item.metrics for item in side.values()] for side in sides]
-    if not any(map(any, have)) or (gate.kind == "timed" and _is_anchor(cell, anchors, sides)):
+    have = [[criterion.metric in item.metrics for item in side.values()] for side in sides]
+    if not any(map(any, have)) or (criterion.kind == "timed" and _is_anchor(cell, anchors, sides)):
         return
-    if gate.kind != "timed" and all(map(any, have)):  # counted in a first round only: it is the same in each
-        sides = _having(sides[0], gate.metric), _having(sides[1], gate.metric)
+    if criterion.kind != "timed" and all(map(any, have)):  # counted in a first round only: it is the same in each
+        sides = _having(sides[0], criterion.metric), _having(sides[1], criterion.metric)
     elif not all(map(all, have)):
-        found.append(Judgement(cell, gate.metric, "not comparable", "some rounds lack it"))
+        found.append(Judgement(cell, criterion.metric, "not comparable", "some rounds lack it"))
         return
-    if bad := unusable(gate, sides):
-        found.append(Judgement(cell, gate.metric, "not comparable", bad))
-    elif gate.kind != "timed":
-        found.append(_counted(cell, gate, sides))
-    elif isinstance(waiting := _timed(cell, gate, sides, anchors), _Timed):
+    if bad := unusable(criterion, sides):
+        found.append(Judgement(cell, criterion.metric, "not comparable", bad))
+    elif criterion.kind != "timed":
+        found.append(_counted(cell, criterion, sides))
+    elif isinstance(waiting := _timed(cell, criterion, sides, anchors), _Timed):
         timed.append(waiting)
     else:
         found.append(waiting)
@@ -144,41 +144,43 @@ def _having(side: Rounds, metric: str) -> Rounds:
     return {name: item for name, item in side.items() if metric in item.metrics}
 
 
-def _counted(cell: str, gate: Gate, sides: tuple[Rounds, Rounds]) -> Judgement:
-    values = [sorted({float(item.metrics[gate.metric] or 0.0) for item in side.values()}) for side in sides]
+def _counted(cell: str, criterion: Criterion, sides: tuple[Rounds, Rounds]) -> Judgement:
+    values = [sorted({float(item.metrics[criterion.metric] or 0.0) for item in side.values()}) for side in sides]
     rounds = min(map(len, sides))
     (low_a, *_, high_a), (low_b, *_, high_b) = ((*each, each[-1]) for each in values)
     effect = high_b / high_a if high_a else math.inf if high_b else 1.0
-    said = Judgement(cell, gate.metric, "same", "counted: equal", effect, rounds=rounds)
+    said = Judgement(cell, criterion.metric, "same", "counted: equal", effect, rounds=rounds)
     if (low_a, high_a) == (low_b, high_b):
         return said
-    if gate.kind == "identity":
+    if criterion.kind == "identity":
         text = f"{high_a:,.0f} against {high_b:,.0f}: another thing was measured"
         return replace(said, verdict="not comparable", reason=text)
     if low_b <= high_a and low_a <= high_b:
         return replace(said, verdict="undecided", reason="counted, but not the same in all rounds of a side")
-    if abs(math.log(effect)) < gate.band:
-        return replace(said, reason=f"counted: differs by less than {gate.practical:.0%}")
-    worse = (effect > 1) != gate.higher_is_better
+    if abs(math.log(effect)) < criterion.band:
+        return replace(said, reason=f"counted: differs by less than {criterion.practical:.0%}")
+    worse = (effect > 1) != criterion.higher_is_better
     return replace(said, verdict="regressed" if worse else "improved", reason="counted, and different")
 
 
-def _timed(cell: str, gate: Gate, sides: tuple[Rounds, Rounds], anchors: tuple[Rounds, Rounds]) -> _Timed | Judgement:
-    a, b = ({name: float(item.metrics[gate.metric] or 0.0) for name, item in side.items()} for side in sides)
+def _timed(
+    cell: str, criterion: Criterion, sides: tuple[Rounds, Rounds], anchors: tuple[Rounds, Rounds]
+) -> _Timed | Judgement:
+    a, b = ({name: float(item.metrics[criterion.metric] or 0.0) for name, item in side.items()} for side in sides)
     rounds = min(len(a), len(b))
     if rounds < ROUNDS_AT_LEAST:
         text = f"{count(rounds, 'round')}: a verdict needs {ROUNDS_AT_LEAST}"
-        return Judgement(cell, gate.metric, "undecided", text, rounds=rounds)
+        return Judgement(cell, criterion.metric, "undecided", text, rounds=rounds)
     if _session(sides[0]) == _session(sides[1]):
-        return _Timed(cell, gate, rounds, logs=[math.log(b[name] / a[name]) for name in a])
-    if not gate.across:
+        return _Timed(cell, criterion, rounds, logs=[math.log(b[name] / a[name]) for name in a])
+    if not criterion.across:
         text = "two sessions: wall time on CPU is what other work left of it, and no anchor takes that away"
-        return Judgement(cell, gate.metric, "undecided", text, rounds=rounds)
-    logs = [_against(anchor, side, gate.metric) for anchor, side in zip(anchors, (a, b), strict=True)]
+        return Judgement(cell, criterion.metric, "undecided", text, rounds=rounds)
+    logs = [_against(anchor, side, criterion.metric) for anchor, side in zip(anchors, (a, b), strict=True)]
     if not all(len(each) >= ROUNDS_AT_LEAST for each in logs):
         text = "two sessions without a cell whose code is the same in both: stored times of identical code differ"
-        return Judgement(cell, gate.metric, "undecided", text, rounds=rounds)
-    return _Timed(cell, gate, rounds, unpaired=Unpaired.of(*logs))
+        return Judgement(cell, criterion.metric, "undecided", text, rounds=rounds)
+    return _Timed(cell, criterion, rounds, unpaired=Unpaired.of(*logs))
 
 
 def _session(side: Rounds) -> str:
@@ -201,7 +203,7 @@ def _judged(timed: Sequence[_Timed]) -> list[Judgement]:
     others = [each.unpaired for each in timed if each.unpaired is not None]
     p = np.array([*table.p_t, *(each.p for each in others)])
     corrected, levels = holm(p), holm_alphas(p, ALPHA)
-    bands = np.array([each.gate.band for each in paired])
+    bands = np.array([each.criterion.band for each in paired])
     rows = [*_paired_rows(table, bands, levels[: len(paired)]), *map(_unpaired_row, others)]
     ordered = [*paired, *(each for each in timed if each.unpaired is not None)]
     return [_verdict(each, row, float(c)) for each, row, c in zip(ordered, rows, corrected, strict=True)]
@@ -221,19 +223,19 @@ def _unpaired_row(each: Unpaired) -> _Row:
 
 def _verdict(each: _Timed, row: _Row, p: float) -> Judgement:
     """See docs/verdicts.md."""
-    gate = each.gate
+    criterion = each.criterion
     figures = (math.exp(row.mean), math.exp(row.low), math.exp(row.high))
-    said = Judgement(each.cell, gate.metric, "undecided", "", *figures, each.rounds, p)
+    said = Judgement(each.cell, criterion.metric, "undecided", "", *figures, each.rounds, p)
     agreed = each.unpaired is not None or row.p_sign <= ALPHA_SIGN
-    if p < ALPHA and agreed and abs(row.mean) >= gate.band:
-        worse = (row.mean > 0) != gate.higher_is_better
+    if p < ALPHA and agreed and abs(row.mean) >= criterion.band:
+        worse = (row.mean > 0) != criterion.higher_is_better
         return replace(
             said, verdict="regressed" if worse else "improved", reason="shown, corrected for all comparisons"
         )
     if _same(each, row):
-        return replace(said, verdict="same", reason=f"a difference of {gate.practical:.0%} or more is ruled out")
+        return replace(said, verdict="same", reason=f"a difference of {criterion.practical:.0%} or more is ruled out")
     if p < ALPHA:
-        few = f"a difference is there, but of less than {gate.practical:.0%} as it seems"
+        few = f"a difference is there, but of less than {criterion.practical:.0%} as it seems"
         return replace(said, reason=few if agreed else "a few rounds carry it: sign flips do not agree")
     return _not_shown(said, each, row)
 
@@ -242,7 +244,7 @@ def _same(each: _Timed, row: _Row) -> bool:
     if each.unpaired is None:
         return row.same < ALPHA_SAME
     low, high = each.unpaired.interval(1 - 2 * ALPHA_SAME)
-    return -each.gate.band < low and high < each.gate.band
+    return -each.criterion.band < low and high < each.criterion.band
 
 
 def _not_shown(said: Judgement, each: _Timed, row: _Row) -> Judgement:

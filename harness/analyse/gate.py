@@ -12,8 +12,8 @@ NEW = "only B has it"
 """A cell without a past is told, and stops nobody."""
 
 
-class Gate(IntEnum):
-    """Exit codes of `harness gate`."""
+class Outcome(IntEnum):
+    """What `harness gate` found; its exit code."""
 
     PASSED = 0
     REGRESSED = 1
@@ -23,26 +23,26 @@ class Gate(IntEnum):
 
 
 MEANS = {
-    Gate.PASSED: "nothing is worse",
-    Gate.REGRESSED: "something is worse",
-    Gate.NOTHING_MEASURED: "nothing was measured",
-    Gate.NOT_COMPARABLE: "something cannot be compared",
-    Gate.UNDECIDED: "nothing is worse, but not everything is decided (--strict)",
+    Outcome.PASSED: "nothing is worse",
+    Outcome.REGRESSED: "something is worse",
+    Outcome.NOTHING_MEASURED: "nothing was measured",
+    Outcome.NOT_COMPARABLE: "something cannot be compared",
+    Outcome.UNDECIDED: "nothing is worse, but not everything is decided (--strict)",
 }
 
 
-def gate(judgements: Sequence[Judgement], strict: bool = False) -> Gate:
+def gate(judgements: Sequence[Judgement], strict: bool = False) -> Outcome:
     """The first that applies: something regressed, nothing was measured on both sides, something cannot be compared,
     something is undecided (only where that is asked for), nothing is worse.
     """
     known = [each for each in judgements if each.reason != NEW]
     words = [each.verdict for each in known]
     if "regressed" in words:
-        return Gate.REGRESSED
+        return Outcome.REGRESSED
     if all(each.reason.startswith(NOTHING) for each in known):
-        return Gate.NOTHING_MEASURED
+        return Outcome.NOTHING_MEASURED
     if "not comparable" in words:
-        return Gate.NOT_COMPARABLE
+        return Outcome.NOT_COMPARABLE
     if strict and "undecided" in words:
-        return Gate.UNDECIDED
-    return Gate.PASSED
+        return Outcome.UNDECIDED
+    return Outcome.PASSED

@@ -10,8 +10,8 @@ import numpy as np
 
 from harness.analyse.ab_sessions import Session
 from harness.analyse.comparable import refused, unusable
+from harness.analyse.criteria import Criterion, criteria
 from harness.analyse.frame import trials_frame
-from harness.analyse.gates import Gate, gates
 from harness.analyse.history import Point, Series, ordered, with_changes, with_standings
 from harness.analyse.ratios import log_ratios, ranked
 from harness.analyse.stats import Paired
@@ -74,8 +74,8 @@ def of_session(session: Session, metric: str, warn: Warn) -> Iterator[Found]:
         a, b = (session.of(arm, cell) for arm in ("a", "b"))
         if not any(metric in item.metrics for item in a):
             continue
-        gate, label = gate_of(metric, a[0].device), a[0].label or cell
-        if reason := refused(a, b) or _no_ratio(gate, a, b):
+        criterion, label = criterion_of(metric, a[0].device), a[0].label or cell
+        if reason := refused(a, b) or _no_ratio(criterion, a, b):
             warn(f"{session.folder.name}: {label}: {reason}; left out")
             continue
         point = Point(
@@ -83,7 +83,7 @@ def of_session(session: Session, metric: str, warn: Warn) -> Iterator[Found]:
             dirty=session.b.dirty, suite=session.suite, plugins=session.plugins,
         )  # fmt: skip
         key = Key("sessions", a[0].machine, session.a.name, cell)
-        yield Found(key, label, session.a.name, gate.kind != "timed", point)
+        yield Found(key, label, session.a.name, criterion.kind != "timed", point)
 
 
 def of_run(run: StoredRun, metric: str) -> Iterator[Found]:
@@ -108,13 +108,13 @@ def of_run(run: StoredRun, metric: str) -> Iterator[Found]:
                 dirty=dirty, suite=run.info.suite_file, plugins=tuple(each.path for each in trial.plugins),
             )  # fmt: skip
             key = Key("runs", run.info.machine_key, control["record"].trial.lasting_cell, trial.lasting_cell)
-            counted = gate_of(metric, trial.device).kind != "timed"
+            counted = criterion_of(metric, trial.device).kind != "timed"
             yield Found(key, f"{row['group_label']} {row['label']}", control["label"], counted, point)
 
 
-def gate_of(metric: str, device: str) -> Gate:
-    """How the metric is judged: what no gate knows is timed."""
-    return next((gate for gate in gates(device) if gate.metric == metric), Gate(metric, "timed"))
+def criterion_of(metric: str, device: str) -> Criterion:
+    """How the metric is judged: what no criterion knows is timed."""
+    return next((criterion for criterion in criteria(device) if criterion.metric == metric), Criterion(metric, "timed"))
 
 
 def ratio_of(logs: Sequence[float]) -> tuple[float, float | None, float | None, int]:
@@ -144,9 +144,9 @@ def _by_round(metric: str, side: Sequence[Measured]) -> dict[str, float]:
     return {item.round: float(item.metrics[metric] or 0.0) for item in side if metric in item.metrics}
 
 
-def _no_ratio(gate: Gate, a: Sequence[Measured], b: Sequence[Measured]) -> str | None:
+def _no_ratio(criterion: Criterion, a: Sequence[Measured], b: Sequence[Measured]) -> str | None:
     """Why there is no ratio of two sides that can be compared; None: there is one."""
-    sides = [{item.round: item for item in side if gate.metric in item.metrics} for side in (a, b)]
+    sides = [{item.round: item for item in side if criterion.metric in item.metrics} for side in (a, b)]
     if not sides[0].keys() & sides[1].keys():
-        return f"no round has {gate.metric} on both sides"
-    return unusable(replace(gate, kind="timed"), (sides[0], sides[1]))  # 0 is no ratio, whatever is measured
+        return f"no round has {criterion.metric} on both sides"
+    return unusable(replace(criterion, kind="timed"), (sides[0], sides[1]))  # 0 is no ratio, whatever is measured

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.analyse.comparable import Rounds, no_figure
-from harness.analyse.gates import LOSS_AREA, Gate, held_out_gate, loss_gate
+from harness.analyse.criteria import LOSS_AREA, Criterion, held_out_criterion, loss_criterion
 from harness.analyse.judgement import Judgement
 from harness.analyse.paired import ROUNDING, correlation
 from harness.analyse.quantity import count, listed
@@ -39,7 +39,7 @@ class _Seeds:
     """One figure of one cell by seed, on both sides, in the same order. shift: log ratios of B to A."""
 
     cell: str
-    gate: Gate
+    criterion: Criterion
     a: tuple[float, ...]
     b: tuple[float, ...]
 
@@ -70,22 +70,25 @@ def judge_learned(cells: Mapping[str, tuple[Rounds, Rounds]]) -> list[Judgement]
             found.append(Judgement(cell, LOSS_AREA, "not comparable", refusal))
             continue
         target[cell] = (a, b)
-        for gate in _gates(a):
-            told = _by_seed(cell, gate, (a, b))
+        for criterion in _criteria(a):
+            told = _by_seed(cell, criterion, (a, b))
             if isinstance(told, Judgement):
                 found.append(told)
             elif told is not None:
-                (areas if gate.metric == LOSS_AREA else held_out).append(told)
+                (areas if criterion.metric == LOSS_AREA else held_out).append(told)
     return [*found, *_judged(areas), *_judged(held_out), *to_target(target)]
 
 
-def _alpha(gate: Gate) -> float:
-    return ALPHA_AREA if gate.metric == LOSS_AREA else ALPHA_HELD_OUT
+def _alpha(criterion: Criterion) -> float:
+    return ALPHA_AREA if criterion.metric == LOSS_AREA else ALPHA_HELD_OUT
 
 
-def _gates(rounds: Rounds) -> list[Gate]:
+def _criteria(rounds: Rounds) -> list[Criterion]:
     learned = next(iter(rounds.values())).learned
-    return [loss_gate(), *([held_out_gate(learned.metric, learned.better)] if learned and learned.metric else [])]
+    return [
+        loss_criterion(),
+        *([held_out_criterion(learned.metric, learned.better)] if learned and learned.metric else []),
+    ]
 
 
 def _no_pairs(a: Rounds, b: Rounds) -> str | None:
@@ -122,25 +125,25 @@ def _other_start(a: Rounds, b: Rounds) -> str | None:
     return None
 
 
-def _by_seed(cell: str, gate: Gate, sides: tuple[Rounds, Rounds]) -> _Seeds | Judgement | None:
-    """The gate's figure by seed; why it cannot be judged, or None where neither side has it."""
+def _by_seed(cell: str, criterion: Criterion, sides: tuple[Rounds, Rounds]) -> _Seeds | Judgement | None:
+    """The criterion's figure by seed; why it cannot be judged, or None where neither side has it."""
     values: list[dict[int, list[float]]] = [{}, {}]
     lacking = 0
     for name, side, own in zip("AB", sides, values, strict=True):
         for item in side.values():
-            if gate.metric not in item.metrics or item.learned is None:
+            if criterion.metric not in item.metrics or item.learned is None:
                 lacking += 1
                 continue
-            value = item.metrics[gate.metric]
-            if bad := no_figure(gate, value):
-                return Judgement(cell, gate.metric, "not comparable", f"round {item.round} of {name} is {bad}")
+            value = item.metrics[criterion.metric]
+            if bad := no_figure(criterion, value):
+                return Judgement(cell, criterion.metric, "not comparable", f"round {item.round} of {name} is {bad}")
             own.setdefault(item.learned.seed, []).append(float(value or 0.0))
     if not any(values):
         return None
     if lacking:
-        return Judgement(cell, gate.metric, "not comparable", "some rounds lack it")
+        return Judgement(cell, criterion.metric, "not comparable", "some rounds lack it")
     a, b = ([math.fsum(own[seed]) / len(own[seed]) for seed in sorted(own)] for own in values)
-    return _Seeds(cell, gate, tuple(a), tuple(b))
+    return _Seeds(cell, criterion, tuple(a), tuple(b))
 
 
 def _judged(kind: Sequence[_Seeds]) -> list[Judgement]:
@@ -151,8 +154,8 @@ def _judged(kind: Sequence[_Seeds]) -> list[Judgement]:
     for row, each in zip(table.logs, kind, strict=True):
         row[: len(each.a)] = each.shift
     p = np.array([_p(each, float(own)) for each, own in zip(kind, table.p_t, strict=True)])
-    bands = np.array([each.gate.band for each in kind])
-    levels = holm_alphas(p, _alpha(kind[0].gate))
+    bands = np.array([each.criterion.band for each in kind])
+    levels = holm_alphas(p, _alpha(kind[0].criterion))
     low, high = table.interval()
     columns = (
         *(table.centre, low, high, holm(p), table.p_same(bands), table.detectable(levels)),
@@ -178,25 +181,25 @@ def _verdict(
     each: _Seeds, mean: float, low: float, high: float, p: float, same: float, smallest: float, needed: float
 ) -> Judgement:
     """See docs/verdicts.md."""
-    gate, seeds = each.gate, len(each.a)
+    criterion, seeds = each.criterion, len(each.a)
     low_, high_ = (None if math.isnan(end) else math.exp(end) for end in (low, high))
-    said = Judgement(each.cell, gate.metric, "undecided", "", math.exp(mean), low_, high_, seeds, _known(p))
+    said = Judgement(each.cell, criterion.metric, "undecided", "", math.exp(mean), low_, high_, seeds, _known(p))
     if each.equal:
         return replace(said, verdict="same", reason=f"equal for every seed ({count(seeds, 'seed')})")
     if seeds < SEEDS_AT_LEAST:
         return replace(said, reason=f"{count(seeds, 'seed')}: a verdict needs {SEEDS_AT_LEAST}")
     pairing = _pairing(each)
-    if p < _alpha(gate) and abs(mean) >= gate.band:
-        worse = (mean > 0) != gate.higher_is_better
+    if p < _alpha(criterion) and abs(mean) >= criterion.band:
+        worse = (mean > 0) != criterion.higher_is_better
         told = f"shown seed by seed, corrected for all comparisons{pairing}"
         return replace(said, verdict="regressed" if worse else "improved", reason=told)
     if same < ALPHA_SAME:
         return replace(
-            said, verdict="same", reason=f"a difference of {gate.practical:.1%} or more is ruled out{pairing}"
+            said, verdict="same", reason=f"a difference of {criterion.practical:.1%} or more is ruled out{pairing}"
         )
-    if p < _alpha(gate):
+    if p < _alpha(criterion):
         return replace(
-            said, reason=f"a difference is there, but of less than {gate.practical:.1%} as it seems{pairing}"
+            said, reason=f"a difference is there, but of less than {criterion.practical:.1%} as it seems{pairing}"
         )
     found = math.exp(smallest)
     more = (

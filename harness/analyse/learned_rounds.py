@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from harness.analyse.cells import workload_facts
+from harness.analyse.criteria import LOSS_AREA
 from harness.analyse.evaluations import at_step, evaluated, stopped
-from harness.analyse.gates import LOSS_AREA
 from harness.run.stored import StoredRun
 from harness.schema.measured import Learned
 from harness.schema.record import Record, Status

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.analyse.compare import compare
-from harness.analyse.gates import gates
+from harness.analyse.criteria import criteria
 from harness.analyse.judgement import Judgement
 from harness.schema.measured import Measured
 
 P_SEEN = 0.2
-"""Uncorrected p of a timed gate metric below which a cell is confirmed …"""
+"""Uncorrected p of a timed metric below which a cell is confirmed …"""
 P_LARGE = 0.5
 """… and where the effect is at least the practical difference, below this."""
 Arms = Mapping[str, Sequence[Measured]]
@@ -28,14 +28,14 @@ def _looks(screened: Arms, cell: str) -> bool:
     a, b = ([item for item in screened[arm] if item.cell == cell] for arm in ("a", "b"))
     if any(item.status != "OK" for item in (*a, *b)):
         return False
-    for gate in gates(a[0].device):
-        if gate.kind != "timed":
+    for criterion in criteria(a[0].device):
+        if criterion.kind != "timed":
             continue
-        only = [_with(gate.metric, side) for side in (a, b)]
+        only = [_with(criterion.metric, side) for side in (a, b)]
         for each in compare(*only):
             if each.p is None or each.effect is None:
                 continue
-            large = abs(math.log(each.effect)) >= gate.band
+            large = abs(math.log(each.effect)) >= criterion.band
             if each.p < P_SEEN or (large and each.p < P_LARGE):
                 return True
     return False

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from harness.analyse.comparable import Rounds, no_figure
-from harness.analyse.gates import TO_TARGET, Gate, target_gate
+from harness.analyse.criteria import TO_TARGET, Criterion, target_criterion
 from harness.analyse.judgement import Judgement
 from harness.analyse.quantity import count, duration
 from harness.analyse.stats import holm
@@ -31,7 +31,7 @@ class _Both:
     """Steps or seconds to the target on both sides. pairs: by seed, NaN where it was not reached."""
 
     cell: str
-    gate: Gate
+    criterion: Criterion
     a: Reach
     b: Reach
     pairs: tuple[tuple[float, float], ...]
@@ -63,7 +63,7 @@ def to_target(cells: Mapping[str, tuple[Rounds, Rounds]]) -> list[Judgement]:
     for metric in TO_TARGET:
         asked: list[_Both] = []
         for cell, sides in cells.items():
-            told = _both(cell, target_gate(metric), sides)
+            told = _both(cell, target_criterion(metric), sides)
             if isinstance(told, Judgement):
                 found.append(told)
             elif told is not None:
@@ -73,19 +73,19 @@ def to_target(cells: Mapping[str, tuple[Rounds, Rounds]]) -> list[Judgement]:
     return found
 
 
-def _both(cell: str, gate: Gate, sides: tuple[Rounds, Rounds]) -> _Both | Judgement | None:
+def _both(cell: str, criterion: Criterion, sides: tuple[Rounds, Rounds]) -> _Both | Judgement | None:
     times: list[dict[int, float]] = []
     for name, side in zip("AB", sides, strict=True):
         for item in side.values():
-            if gate.metric in item.metrics and (bad := no_figure(gate, item.metrics[gate.metric])):
-                return Judgement(cell, gate.metric, "not comparable", f"round {item.round} of {name} is {bad}")
-        times.append(_times(side.values(), gate.metric))
-    a, b = (_reach(side.values(), own, gate.metric) for side, own in zip(sides, times, strict=True))
+            if criterion.metric in item.metrics and (bad := no_figure(criterion, item.metrics[criterion.metric])):
+                return Judgement(cell, criterion.metric, "not comparable", f"round {item.round} of {name} is {bad}")
+        times.append(_times(side.values(), criterion.metric))
+    a, b = (_reach(side.values(), own, criterion.metric) for side, own in zip(sides, times, strict=True))
     if a is None or b is None or not (a.steps or b.steps):
         return None
     pairs = tuple((times[0].get(seed, math.nan), times[1].get(seed, math.nan)) for seed in _seeds(sides[0].values()))
     sessions = {item.session for side in sides for item in side.values()}
-    return _Both(cell, gate, a, b, pairs, len(sessions) == 1)
+    return _Both(cell, criterion, a, b, pairs, len(sessions) == 1)
 
 
 def _seeds(rounds: Iterable[Measured]) -> list[int]:
@@ -117,7 +117,9 @@ def _reach(rounds: Iterable[Measured], times: Mapping[int, float], metric: str) 
 
 
 def _enough(each: _Both) -> bool:
-    return min(each.a.seeds, each.b.seeds) >= SEEDS_AT_LEAST and (each.one_session or each.gate.metric == TO_TARGET[0])
+    return min(each.a.seeds, each.b.seeds) >= SEEDS_AT_LEAST and (
+        each.one_session or each.criterion.metric == TO_TARGET[0]
+    )
 
 
 def _verdict(each: _Both, p: float) -> Judgement:
@@ -125,10 +127,10 @@ def _verdict(each: _Both, p: float) -> Judgement:
     medians = [side.median for side in (each.a, each.b)]
     effect = medians[1] / medians[0] if medians[0] and medians[1] else None
     told = f"{_said(each, each.a)} against {_said(each, each.b)}"
-    said = Judgement(each.cell, each.gate.metric, "undecided", "", effect, rounds=len(each.pairs))
+    said = Judgement(each.cell, each.criterion.metric, "undecided", "", effect, rounds=len(each.pairs))
     if each.equal:
         return replace(said, verdict="same", reason=f"every seed took as long: {told}")
-    if not each.one_session and each.gate.metric != TO_TARGET[0]:
+    if not each.one_session and each.criterion.metric != TO_TARGET[0]:
         return replace(said, reason=f"seconds of two sessions: {told}")
     if not _enough(each):
         return replace(said, reason=f"{count(len(each.pairs), 'seed')}: a verdict needs {SEEDS_AT_LEAST}; {told}")
@@ -142,14 +144,14 @@ def _verdict(each: _Both, p: float) -> Judgement:
 def _worse(each: _Both, medians: list[float | None]) -> bool | None:
     """Whether B takes longer by the practical difference or more, or reaches it where A does not; None: neither."""
     one, other = (math.inf if each_median is None else each_median for each_median in medians)
-    if one == other or (math.isfinite(one) and abs(math.log(other / one)) < each.gate.band):
+    if one == other or (math.isfinite(one) and abs(math.log(other / one)) < each.criterion.band):
         return None
     return other > one
 
 
 def _said(each: _Both, side: Reach) -> str:
     """`140 steps (3 of 3 seeds)`, `> 400 steps (1 of 3 seeds)`."""
-    if each.gate.metric == TO_TARGET[0]:
+    if each.criterion.metric == TO_TARGET[0]:
         return f"{steps_text(side)} steps ({side.of_seeds})"
     median = side.median
     text = f"> {duration(side.beyond)}" if median is None else duration(median)

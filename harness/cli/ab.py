@@ -42,10 +42,10 @@ def ab(
     asked = Asked(suite, results, tuple(plugin or ()), tuple(where or ()), command=command_line())
     session, judgements = played((a, b), asked, rounds)
     labels = {trial.cell: trial.label for trial in session.trials}
-    code = told(judgements, labels, strict, json, junit, markdown)
-    session.note(outcome=code.name.lower(), exit_code=int(code))
+    outcome = told(judgements, labels, strict, json, junit, markdown)
+    session.note(outcome=outcome.name.lower(), exit_code=int(outcome))
     out.print(str(session.folder), markup=False)
-    raise typer.Exit(int(code))
+    raise typer.Exit(int(outcome))
 
 
 def played(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 from harness.cli.terminal import AsJson, app, out, warn
 
 if TYPE_CHECKING:
-    from harness.analyse.gate import Gate
+    from harness.analyse.gate import Outcome
     from harness.analyse.judgement import Judgement
 
 Side = Annotated[
@@ -60,26 +61,25 @@ def gate_(
 def told(
     judgements: list[Judgement], labels: dict[str, str], strict: bool,
     json: Path | None, junit: Path | None, markdown: Path | None,
-) -> Gate:  # fmt: skip
-    """Write the files that were asked for, say what was found, return the exit code."""
+) -> Outcome:  # fmt: skip
+    """Write the files that were asked for, say what was found, return it as an exit code."""
     from harness.analyse.gate import MEANS
     from harness.analyse.gate import gate as decide
     from harness.report import gate_files
     from harness.report.comparison import comparison
     from harness.report.whole_file import write_whole
 
-    code = decide(judgements, strict)
-    files = (
-        (json, gate_files.as_json(judgements, labels, code)),
-        (junit, gate_files.junit(judgements, labels, strict)),
-        (markdown, gate_files.markdown(judgements, labels, code)),
+    outcome = decide(judgements, strict)
+    formats: tuple[tuple[Path | None, Callable[[], str]], ...] = (
+        (json, lambda: gate_files.as_json(judgements, labels, outcome)),
+        (junit, lambda: gate_files.junit(judgements, labels, strict)),
+        (markdown, lambda: gate_files.markdown(judgements, labels, outcome)),
     )
-    for path, text in files:
-        if path is not None:
-            write_whole(path, text)
+    for path, text in [(path, made()) for path, made in formats if path is not None]:
+        write_whole(path, text)
     out.print(comparison(judgements, labels))
-    out.print(f"gate: {MEANS[code]} (exit code {int(code)})")
-    return code
+    out.print(f"gate: {MEANS[outcome]} (exit code {int(outcome)})")
+    return outcome
 
 
 def _judged(a: Path, b: Path, null: Path | None, anchored: bool) -> tuple[list[Judgement], dict[str, str]]:

@@ -116,9 +116,9 @@ class Benchmarks:
         """Compare; where all else went well the exit code is that of `harness gate`."""
         if self.comparison is None or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             return
-        code = self.comparison.judge(self.benchmarks, {KEY: self.machine})
-        if exitstatus == pytest.ExitCode.OK and code:
-            session.exitstatus = int(code)
+        outcome = self.comparison.judge(self.benchmarks, {KEY: self.machine})
+        if exitstatus == pytest.ExitCode.OK and outcome:
+            session.exitstatus = int(outcome)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

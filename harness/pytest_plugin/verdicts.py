@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.analyse.compare import Judgement, compare
-from harness.analyse.gate import MEANS, Gate, gate
+from harness.analyse.gate import MEANS, Outcome, gate
 from harness.analyse.pytest_benchmark import ANCHOR, rounds_of
 from harness.analyse.sides import read_benchmarks, read_side
 from harness.report.comparison import comparison
@@ -59,7 +59,7 @@ class Comparison:
     warnings: list[str] = field(default_factory=list)
     judgements: list[Judgement] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
-    code: Gate = Gate.NOTHING_MEASURED
+    outcome: Outcome = Outcome.NOTHING_MEASURED
 
     @classmethod
     def against(cls, asked: str, saved: Saved) -> Comparison:
@@ -73,7 +73,7 @@ class Comparison:
             raise InputError([Problem(where, "", asked, FILES, nearest(asked, known))])
         return cls(", ".join(map(str, files)), *read_benchmarks(files, asked))
 
-    def judge(self, benchmarks: list[dict[str, Any]], machine_info: dict[str, Any]) -> Gate:
+    def judge(self, benchmarks: list[dict[str, Any]], machine_info: dict[str, Any]) -> Outcome:
         """Compare what this session measured; what was not run in it is no part of the comparison."""
         if benchmarks:
             content = {"machine_info": machine_info, "benchmarks": benchmarks, "version": VERSION}
@@ -83,8 +83,8 @@ class Comparison:
             before = [item for item in self.before if item.cell in cells]
             self.judgements = compare(before, after)
             self.labels = {item.cell: item.label or item.cell for item in (*before, *after)}
-        self.code = gate(self.judgements)
-        return self.code
+        self.outcome = gate(self.judgements)
+        return self.outcome
 
     def told(self, width: int = 0) -> Iterable[str]:
         """Warnings, the table and what the gate says, as lines; width: of the terminal, 0 where it is none."""
@@ -92,4 +92,4 @@ class Comparison:
         console = Console(width=width or PIPE_WIDTH)
         text = "".join(part.text for part in console.render(comparison(self.judgements, self.labels)))
         yield from text.rstrip("\n").split("\n")
-        yield f"gate: {MEANS[self.code]} (exit code {int(self.code)})"
+        yield f"gate: {MEANS[self.outcome]} (exit code {int(self.outcome)})"

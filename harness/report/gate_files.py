@@ -6,7 +6,7 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 
-from harness.analyse.gate import MEANS, Gate
+from harness.analyse.gate import MEANS, Outcome
 from harness.analyse.judgement import Judgement
 from harness.analyse.quantity import ABSENT
 from harness.report.comparison import ORDER, as_rows, in_words, percent
@@ -18,10 +18,10 @@ SIGNS = {"regressed": "🔴", "improved": "🟢", "not comparable": "🟣", "und
 REASON_LENGTH = 160
 
 
-def markdown(judgements: Sequence[Judgement], labels: Mapping[str, str], code: Gate) -> str:
+def markdown(judgements: Sequence[Judgement], labels: Mapping[str, str], outcome: Outcome) -> str:
     """A heading with the outcome, the sentence, and a table with what matters first, cut where it grows too long."""
     ordered = sorted(judgements, key=lambda each: ORDER.index(each.verdict))
-    head = [f"## {SIGNS[_sign(code)]} Dynamometer: {MEANS[code]}", "", _cell(in_words(judgements, labels)), ""]
+    head = [f"## {SIGNS[_sign(outcome)]} Dynamometer: {MEANS[outcome]}", "", _cell(in_words(judgements, labels)), ""]
     head += ["| | cell | metric | B against A | 95 % | rounds | why |", "| - | - | - | -: | -: | -: | - |"]
     text, rows = "\n".join(head) + "\n", [_row(each, labels) for each in ordered]
     for number, row in enumerate(rows):
@@ -32,9 +32,9 @@ def markdown(judgements: Sequence[Judgement], labels: Mapping[str, str], code: G
     return text
 
 
-def _sign(code: Gate) -> str:
-    return {Gate.PASSED: "improved", Gate.REGRESSED: "regressed", Gate.UNDECIDED: "undecided"}.get(
-        code, "not comparable"
+def _sign(outcome: Outcome) -> str:
+    return {Outcome.PASSED: "improved", Outcome.REGRESSED: "regressed", Outcome.UNDECIDED: "undecided"}.get(
+        outcome, "not comparable"
     )
 
 
@@ -93,7 +93,7 @@ def _clean(text: str) -> str:
     )
 
 
-def as_json(judgements: Sequence[Judgement], labels: Mapping[str, str], code: Gate) -> str:
+def as_json(judgements: Sequence[Judgement], labels: Mapping[str, str], outcome: Outcome) -> str:
     """The outcome and every judgement."""
-    content = {"outcome": code.name.lower(), "exit_code": int(code), "judgements": as_rows(judgements, labels)}
+    content = {"outcome": outcome.name.lower(), "exit_code": int(outcome), "judgements": as_rows(judgements, labels)}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

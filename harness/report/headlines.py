@@ -9,18 +9,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
 import harness
+from harness.analyse.ab_sessions import Version, counted_rounds, read_about
 from harness.analyse.answer import answers
-from harness.analyse.gate import MEANS, Gate
+from harness.analyse.gate import MEANS, Outcome
 from harness.analyse.headline import Answer
 from harness.analyse.quantity import count
 from harness.analyse.study import study
@@ -167,40 +166,28 @@ def _said(answer: Answer) -> Said:
 
 
 def of_session(folder: Path) -> Entry:
-    """The entry of a session of `harness ab`. Raises StoreError or ValueError where it cannot be read."""
-    path = folder / SESSION_FILE
-    if not path.is_file():
-        raise StoreError(f"session {folder} has no {SESSION_FILE}: expected a folder that `harness ab` wrote")
-    about: dict[str, Any] = json.loads(path.read_bytes())
-    (a, b), outcome = (about["a"], about["b"]), about.get("outcome")
-    gate = Gate[outcome.upper()] if isinstance(outcome, str) else None
-    means = MEANS[gate] if gate is not None else "it was interrupted: there is no verdict"
-    counted = [("ok" if gate is Gate.PASSED else "bad", outcome.replace("_", " ") if outcome else "no verdict")]
-    if rounds := _rounds(folder / "b.jsonl"):
+    """The entry of a session of `harness ab`, whole or cut off. Raises StoreError where its ab.json cannot be read."""
+    about = read_about(folder)
+    outcome = about.outcome
+    means = MEANS[outcome] if outcome is not None else "it was interrupted: there is no verdict"
+    word = outcome.name.lower().replace("_", " ") if outcome is not None else "no verdict"
+    counted = [("ok" if outcome is Outcome.PASSED else "bad", word)]
+    if rounds := counted_rounds(folder):
         counted.append(("off", f"{count(sum(rounds.values()), 'round')} of {count(len(rounds), 'cell')}"))
     return Entry(
         name=folder.name,
         folder=f"{SESSIONS}/{folder.name}",
         kind=SESSIONS,
-        question=f"{Path(about['suite']).name}: is {_version(b)} slower than {_version(a)}?",
-        started_at=about["started_at"],
-        ended_at=about.get("ended_at", ""),
-        machine=machine(about["environment"]),
+        question=f"{Path(about.suite).name}: is {_titled(about.b)} slower than {_titled(about.a)}?",
+        started_at=about.started_at or _made(folder),
+        ended_at=about.ended_at,
+        machine=machine(about.environment),
         counts=counted,
         said=[Said(group="", parts=[(means[0].upper() + means[1:], True), (".", False)])],
     )
 
 
-def _version(side: dict[str, Any]) -> str:
-    commit = str(side.get("commit") or "")[:10]
-    return f"{side['spec']} ({commit})" if commit and commit not in str(side["spec"]) else str(side["spec"])
-
-
-def _rounds(path: Path) -> Counter[str]:
-    """Measured rounds by cell; what is no whole line is not counted."""
-    found: Counter[str] = Counter()
-    with contextlib.suppress(OSError):
-        for line in path.read_text(errors="replace").splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                found[str(json.loads(line)["cell"])] += 1
-    return found
+def _titled(side: Version) -> str:
+    """As it was typed, and the commit where that is another word."""
+    commit = side.commit[:10]
+    return f"{side.spec} ({commit})" if commit and commit not in side.spec else side.spec

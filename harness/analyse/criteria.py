@@ -12,7 +12,7 @@ Kind = Literal["timed", "counted", "identity", "learned"]
 
 
 @dataclass(frozen=True)
-class Gate:
+class Criterion:
     """kind: timed (differs from run to run: statistics), counted (does not: any difference is one), identity (must be
     equal: else another thing was measured), learned (differs from seed to seed: see `learned_compare`); practical:
     relative difference from which on it matters; better: where the dictionary leaves that to the workload.
@@ -46,31 +46,38 @@ LOSS_AREA = "loss_area"
 TO_TARGET = ("steps_to_target", "time_to_target_s")
 
 
-def gates(device: str) -> list[Gate]:
-    """The gates of a device, in the order in which they are told."""
+def criteria(device: str) -> list[Criterion]:
+    """The criteria of a device, in the order in which they are told."""
     on_cpu = device == "cpu"
-    timed = [Gate("step_s", "timed", WALL_ON_CPU if on_cpu else 0.01, not on_cpu), Gate("step_cpu_s", "timed")]
+    timed = [
+        Criterion("step_s", "timed", WALL_ON_CPU if on_cpu else 0.01, not on_cpu),
+        Criterion("step_cpu_s", "timed"),
+    ]
     if not on_cpu:  # the processor only launches work there
-        timed = [timed[0], Gate("step_cpu_s", "timed", WALL_ON_CPU)]
-    timed += [Gate("round_s", "timed", WALL_ON_CPU if on_cpu else ROUND, not on_cpu)]
-    timed += [Gate("round_cpu_s", "timed", ROUND)]
-    timed += [Gate("compile_s", "timed", 0.10), Gate("joules_per_sample", "timed", 0.05)]
-    return [*timed, *(Gate(name, "counted") for name in COUNTED), *(Gate(name, "identity") for name in IDENTITY)]
+        timed = [timed[0], Criterion("step_cpu_s", "timed", WALL_ON_CPU)]
+    timed += [Criterion("round_s", "timed", WALL_ON_CPU if on_cpu else ROUND, not on_cpu)]
+    timed += [Criterion("round_cpu_s", "timed", ROUND)]
+    timed += [Criterion("compile_s", "timed", 0.10), Criterion("joules_per_sample", "timed", 0.05)]
+    return [
+        *timed,
+        *(Criterion(name, "counted") for name in COUNTED),
+        *(Criterion(name, "identity") for name in IDENTITY),
+    ]
 
 
-def loss_gate() -> Gate:
-    """The primary gate of what is learned: a difference of 0.1 % matters, as identical code shows none at all."""
-    return Gate(LOSS_AREA, "learned", 0.001)
+def loss_criterion() -> Criterion:
+    """The primary criterion of what is learned: a difference of 0.1 % matters, as identical code shows none at all."""
+    return Criterion(LOSS_AREA, "learned", 0.001)
 
 
-def held_out_gate(metric: str, better: Literal["higher", "lower"]) -> Gate:
+def held_out_criterion(metric: str, better: Literal["higher", "lower"]) -> Criterion:
     """Of the held-out metric after the last step. metric: without `eval_`."""
-    return Gate(f"eval_{metric}", "learned", 0.01, better=better)
+    return Criterion(f"eval_{metric}", "learned", 0.01, better=better)
 
 
-def target_gate(metric: str) -> Gate:
+def target_criterion(metric: str) -> Criterion:
     """Of steps or seconds to the target, which differ by 14 to 17 % from seed to seed."""
-    return Gate(metric, "learned", 0.10)
+    return Criterion(metric, "learned", 0.10)
 
 
 def is_learned(metric: str) -> bool:
