@@ -35,6 +35,9 @@ STRATEGIES = {
     for option, asked in {"": "", **OPTIONS.get(entry.name, {})}.items()
 }
 PRECISIONS = [entry.name for entry in precisions.entries() if entry.module.startswith("harness.")]
+GLOBAL_BATCH = 32
+MICRO_BATCH = GLOBAL_BATCH // (2 * max(NUMBERS))
+"""On all devices together gradients are summed over two micro-batches, on fewer over more."""
 SUITE = """
 question = "Does it train?"
 baseline = {{ precision = "{precision}" }}
@@ -44,8 +47,8 @@ size = "{size}"
 device = "{device}"
 strategy = {strategy}
 precision = "{precision}"
-global_batch = 32
-micro_batch = 2
+global_batch = {global_batch}
+micro_batch = {micro_batch}
 steps = 4
 warmup_steps = 6
 [grid]
@@ -63,6 +66,7 @@ def inventory() -> Inventory:
 def statuses(folder: Path, inventory: Inventory, **asked: Any) -> dict[int, tuple[Status, str | None]]:
     """By number of devices: how the cell ended, with the reason."""
     known = {"workload": '"tiny"', "size": "only", "device": "auto", "devices": NUMBERS}
+    known |= {"global_batch": GLOBAL_BATCH, "micro_batch": MICRO_BATCH}
     file = folder / "suite.toml"
     file.write_text(SUITE.format(**{**known, **asked}))
     own = plugins("tiny")
