@@ -120,7 +120,7 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("export", "extra"), [(export_tensorboard, "trace"), (export_mlflow, "mlflow")])
 def test_what_is_missing_is_named(export: Any, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(HarnessError, match=rf"is not installed: pip install 'dynamometer\[{extra}\]'"):
+    with pytest.raises(HarnessError, match=rf"(is|are) not installed: pip install 'dynamometer\[{extra}\]'"):
         export(a_run(tmp_path), tmp_path / "out")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
     nothing = replace(a_run(tmp_path), records=[_record(status=Status.UNSUPPORTED)])

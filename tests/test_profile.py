@@ -16,8 +16,9 @@ from typing import IO, Any
 
 import pytest
 
+from harness.machine.packages import extra, not_installed
 from harness.run.stored import read_run
-from harness.run.tensorboard_server import missing
+from harness.run.tensorboard_server import NEEDED
 from harness.run.trace_files import trace_files
 from tests.browser import CHROMIUM, chromium_for_tests
 from tests.conftest import PLUGINS
@@ -26,9 +27,7 @@ from tests.test_end_to_end import Marked, gone, marked, suite_file
 __all__ = ["marked"]
 
 pytestmark = pytest.mark.processes
-shows = pytest.mark.skipif(
-    bool(missing()), reason=f"{' and '.join(missing())} not installed: pip install 'dynamometer[trace]'"
-)
+shows = pytest.mark.skipif(bool(not_installed(NEEDED)), reason=str(not_installed(NEEDED, extra("trace"))))
 browses = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.machine.packages import check_installed, extra, missing
 from harness.run import tensorboard_server as server
 from harness.run.store import traces_name
 from harness.run.stored import StoredRun
@@ -155,8 +156,8 @@ def test_sockets_of_the_plugin_have_room_whatever_the_temporary_folder(monkeypat
 def test_what_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(HarnessError) as error:
-        server.check_installed("harness profile")
+        check_installed("harness profile", server.NEEDED, extra("trace"))
     expected = "harness profile: tensorboard and torch-tb-profiler are not installed: pip install 'dynamometer[trace]'"
     assert str(error.value) == expected
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name != "tensorboard" or None)
-    assert server.missing() == ["tensorboard"]
+    assert missing(server.NEEDED) == ["tensorboard"]

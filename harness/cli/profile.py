@@ -53,13 +53,14 @@ def profile(
     as_json: AsJson = False,
 ) -> None:
     """Trace three steps of every cell and open them in TensorBoard on this machine; nothing is timed or ranked."""
+    from harness.machine.packages import check_installed, extra
     from harness.report.traced_listing import traced
     from harness.run.stored import read_run
-    from harness.run.tensorboard_server import check_installed
+    from harness.run.tensorboard_server import NEEDED
     from harness.run.trace_files import trace_files
 
     if serve:
-        check_installed(COMMAND)  # before minutes are spent on what could not be shown
+        check_installed(COMMAND, NEEDED, extra("trace"))  # before minutes are spent on what could not be shown
     folder = what if what.is_dir() else _traced(what, results, tuple(plugin or ()), tuple(where or ()), devices)
     stored = read_run(folder)
     warn(stored.warnings)

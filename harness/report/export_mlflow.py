@@ -7,7 +7,6 @@ Source: https://mlflow.org/docs/latest/ml/tracking/
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analyse.scalars import Told, told
+from harness.machine.packages import check_installed, extra
 from harness.report.whole_folder import whole_folder
 from harness.run.stored import StoredRun
 from harness.schema.errors import HarnessError
@@ -23,7 +23,6 @@ from harness.schema.record import Status
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-INSTALL = "pip install 'dynamometer[mlflow]'"
 PER_BATCH = 1000
 """Metrics that MLflow takes at once."""
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
@@ -37,8 +36,7 @@ def export_mlflow(run: StoredRun, path: Path) -> None:
     Raises HarnessError where mlflow is not installed or there is nothing to write, StoreError where the folder cannot
     be written.
     """
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise HarnessError(f"harness export --format mlflow: {missing[0]} is not installed: {INSTALL}")
+    check_installed("harness export --format mlflow", NEEDED, extra("mlflow"))
     trials = told(run)
     if not trials:
         raise HarnessError(f"{run.folder}: no trial was started, expected at least one to export")

@@ -9,11 +9,11 @@ Source: https://www.tensorflow.org/tensorboard/hyperparameter_tuning_with_hparam
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analyse.scalars import Told, told
+from harness.machine.packages import check_installed, extra
 from harness.report.whole_folder import whole_folder
 from harness.run.stored import StoredRun
 from harness.schema.errors import HarnessError
@@ -22,7 +22,6 @@ from harness.schema.record import Status
 if TYPE_CHECKING:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-INSTALL = "pip install 'dynamometer[trace]'"
 HPARAM_METRICS = ("step_s", "samples_per_s", "peak_allocated_bytes", "loss")
 """Metrics that get a column in the HPARAMS tab, beside the held-out ones."""
 
@@ -33,8 +32,7 @@ def export_tensorboard(run: StoredRun, path: Path) -> None:
     Raises HarnessError where tensorboard is not installed or there is nothing to write, StoreError where the folder
     cannot be written.
     """
-    if importlib.util.find_spec("tensorboard") is None:
-        raise HarnessError(f"harness export --format tensorboard: tensorboard is not installed: {INSTALL}")
+    check_installed("harness export --format tensorboard", ("tensorboard",), extra("trace"))
     trials = told(run)
     if not trials:
         raise HarnessError(f"{run.folder}: no trial was started, expected at least one to export")

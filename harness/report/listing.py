@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import shutil
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from harness import monitors, strategies, workloads
 from harness.machine.inventory import Inventory
+from harness.machine.packages import extra, missing
 from harness.recipes import optimizers, regularizers, schedules
 from harness.run.plan import Plan
 from harness.schema.metrics import metric
@@ -39,14 +39,14 @@ KINDS: dict[str, Registry[Any]] = {
 _OPTIONAL = [entry.name for entry in optimizers.registry.entries() if optimizers.PACKAGE in entry.facts.requires]
 FEATURES = {
     "pytorch_optimizer": (f"optimizers {', '.join(_OPTIONAL)}", optimizers.INSTALL),
-    "pyarrow": ("step series as parquet (else npz)", "pip install 'dynamometer[parquet]'"),
-    "pytest_benchmark": ("make bench-self", "pip install 'dynamometer[dev]'"),
+    "pyarrow": ("step series as parquet (else npz)", extra("parquet")),
+    "pytest_benchmark": ("make bench-self", extra("dev")),
     "horovod": ("strategy horovod", "make horovod"),
     "deepspeed": ("strategy deepspeed", "pip install deepspeed"),
-    "tensorboard": ("harness profile, harness export --format tensorboard", "pip install 'dynamometer[trace]'"),
-    "torch_tb_profiler": ("harness profile", "pip install 'dynamometer[trace]'"),
-    "mlflow": ("harness export --format mlflow", "pip install 'dynamometer[mlflow]'"),
-    "playwright": ("browser tests of the page", "pip install 'dynamometer[dev]'"),
+    "tensorboard": ("harness profile, harness export --format tensorboard", extra("trace")),
+    "torch_tb_profiler": ("harness profile", extra("trace")),
+    "mlflow": ("harness export --format mlflow", extra("mlflow")),
+    "playwright": ("browser tests of the page", extra("dev")),
 }
 
 
@@ -110,12 +110,12 @@ def diagnosis(inventory: Inventory) -> list[Row]:
         if isinstance(value, (str, int, float)):
             rows.append(_row(key.replace("_", " "), value, ""))
     for package, (feature, command) in FEATURES.items():
-        there = importlib.util.find_spec(package) is not None
+        there = not missing([package])
         version = importlib.metadata.version(package.replace("_", "-")) if there else "missing"
         rows.append(_row(package, version, feature if there else f"{feature}: {command}"))
     browser = shutil.which("chromium") or shutil.which("google-chrome")
-    missing = "browser tests of the page: apt-get install chromium"
-    rows.append(_row("chromium", "found" if browser else "missing", "" if browser else missing))
+    without = "browser tests of the page: apt-get install chromium"
+    rows.append(_row("chromium", "found" if browser else "missing", "" if browser else without))
     return rows
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
+from harness.machine.packages import missing, pip_install
 from harness.run.cells import (
     REGISTRIES,
     Cell,
@@ -28,8 +28,6 @@ from harness.schema.errors import Problem, UnknownName, nearest
 from harness.schema.suite import Choice, Recipe, Suite
 from harness.workloads import registry as workloads
 
-PIP_NAMES = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
-"""Import name → name on the package index, where they differ."""
 TABLES = ("fixed", "baseline", "case", "exclude", "include")
 
 
@@ -203,15 +201,18 @@ def _sizes(suite: Suite, reading: Reading) -> Iterator[Problem]:
 
 
 def _packages(suite: Suite, reading: Reading) -> Iterator[Problem]:
-    """Packages that hold a workload's data and are not installed. What a strategy lacks makes its cells UNSUPPORTED."""
+    """Packages that a workload needs at a size and that are not installed. What a strategy lacks makes its cells
+    UNSUPPORTED.
+    """
     for cell, sources in sourced_cells(suite):
-        name = fill(cell).workload.name
-        missing = [each for each in workloads[name].facts.requires if importlib.util.find_spec(each) is None]
-        if missing:
-            path = sources.get("workload", ("fixed", "workload"))
-            command = f"pip install {' '.join(PIP_NAMES.get(each, each) for each in missing)}"
-            expected = f"the package {', '.join(missing)} that it needs: {command}"
-            yield Problem(reading.where(path), dotted(path), name, expected)
+        complete = fill(cell)
+        name, facts = complete.workload.name, workloads[complete.workload.name].facts
+        everywhere, here = missing(facts.requires), missing(facts.requires_for(complete.size))
+        if here:
+            key, found = ("workload", name) if everywhere else ("size", complete.size)
+            path = sources.get(key, ("fixed", key))
+            expected = f"the package {', '.join(here)} that it needs: {pip_install(here)}"
+            yield Problem(reading.where(path), dotted(path), found, expected)
 
 
 def _patterns(suite: Suite, reading: Reading) -> Iterator[Problem]:

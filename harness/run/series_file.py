@@ -6,7 +6,6 @@ Both columnar forms hold one row per step with a column `trial_id`. A value that
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from harness.machine.packages import extra, missing, not_installed
 from harness.schema.record import SCHEMA_OLDEST, SCHEMA_VERSION, StepSeries
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def compact(lines: Path) -> Path | None:
     if not lines.exists():
         return None
     names, columns = _rows(read_lines(lines, lambda _message: None).values())
-    parquet = importlib.util.find_spec("pyarrow") is not None
+    parquet = not missing(["pyarrow"])
     target = lines.with_suffix(".parquet" if parquet else ".npz")
     temporary = target.with_name(f".{target.name}")
     (_write_parquet if parquet else _write_npz)(temporary, names, columns)
@@ -185,8 +185,8 @@ def _write_parquet(path: Path, names: list[str], columns: dict[str, Column]) -> 
 
 
 def _read_parquet(path: Path, warn: Warn) -> dict[str, StepSeries]:
-    if importlib.util.find_spec("pyarrow") is None:
-        warn(f"{path}: reading it needs pyarrow: pip install 'dynamometer[parquet]'; its series are left out")
+    if why := not_installed(["pyarrow"], extra("parquet")):
+        warn(f"{path}: {why}; its series are left out")
         return {}
     import pyarrow.parquet
 

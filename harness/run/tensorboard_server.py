@@ -7,7 +7,6 @@ It runs in a session of its own, so that Ctrl-C reaches this process first, whic
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
 import signal
@@ -23,9 +22,7 @@ from pathlib import Path
 from harness.schema.errors import HarnessError, InputError, Problem
 
 HOST = "127.0.0.1"
-PACKAGES = {"tensorboard": "tensorboard", "torch_tb_profiler": "torch-tb-profiler"}
-"""Module → the package that brings it."""
-INSTALL = "pip install 'dynamometer[trace]'"
+NEEDED = ("tensorboard", "torch_tb_profiler")
 URL = re.compile(r"http://127\.0\.0\.1:\d+/")
 FAILED = "Failed to load plugin"
 START_TIMEOUT_S = 120.0
@@ -45,18 +42,6 @@ class TensorBoard:
     def wait(self) -> int:
         """Block until it ends; its exit code."""
         return self.process.wait()
-
-
-def missing() -> list[str]:
-    """Packages that showing traces needs and that are not installed."""
-    return [package for module, package in PACKAGES.items() if importlib.util.find_spec(module) is None]
-
-
-def check_installed(command: str) -> None:
-    """Raise HarnessError, with the command that installs it, where something is not installed."""
-    if lacking := missing():
-        verb = "is" if len(lacking) == 1 else "are"
-        raise HarnessError(f"{command}: {' and '.join(lacking)} {verb} not installed: {INSTALL}")
 
 
 @contextmanager

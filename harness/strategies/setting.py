@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from harness.machine.packages import not_installed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,9 +84,8 @@ class Requirements:
         if setting.kind == "cpu" and self.accelerator_only:
             return self.accelerator_only
         reasons = []
-        if missing := [name for name in self.requires if importlib.util.find_spec(name) is None]:
-            command = self.install or f"pip install {' '.join(missing)}"
-            reasons.append(f"{', '.join(missing)} is not installed: {command}")
+        if why := not_installed(self.requires, self.install):
+            reasons.append(why)
         if self.impossible and (why := self.impossible(setting, **options)):
             reasons.append(why)
         return "; ".join(reasons) or None

@@ -24,11 +24,11 @@ class WorkloadFacts:
 
     sizes: name → keyword arguments of the model (also shown in the page); unit: of useful work, singular; metric: name
     of the held-out metric without `eval_`; target: value of it that counts as learned; targets: size → another value,
-    where sizes reach different ones; recipe: complete default;
-    recipes: size → keys of the recipe that are others at that size; global_batch, micro_batch: defaults; requires:
-    packages that hold the data, as they are imported; source, licence: of the data; model: what is said of the model
-    to those who divide or convert it; data_hashes: the recorded `Workload.data_hash`, by the
-    version of what the data are in, "*" for all others: other data are refused, versions without a record are not.
+    where sizes reach different ones; recipe: complete default; recipes: size → keys of the recipe that are others at
+    that size; global_batch, micro_batch: defaults; requires: packages that hold or judge the data, as they are
+    imported; size_requires: size → further ones for that size; source, licence: of the data; model: what is said of the
+    model to those who divide or convert it; data_hashes: the recorded `Workload.data_hash`, by the version of what the
+    data are in, "*" for all others: other data are refused, versions without a record are not.
     """
 
     sizes: Mapping[str, Mapping[str, Any]]
@@ -44,12 +44,17 @@ class WorkloadFacts:
     licence: str = ""
     targets: Mapping[str, float] = field(default_factory=dict)
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    size_requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     model: ModelFacts = field(default_factory=ModelFacts)
     data_hashes: Mapping[str, str] = field(default_factory=dict)
 
     def target_for(self, size: str) -> float:
         """Return the value of the metric that counts as learned at a size."""
         return self.targets.get(size, self.target)
+
+    def requires_for(self, size: str) -> tuple[str, ...]:
+        """Return the packages that are needed at a size."""
+        return (*self.requires, *self.size_requires.get(size, ()))
 
     def recipe_for(self, size: str) -> Recipe:
         """Return the complete default recipe at a size."""

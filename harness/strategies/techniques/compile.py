@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import tempfile
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.machine.cache_folder import cache_folder
+from harness.machine.packages import not_installed
 from harness.strategies import Place, Setting, Unsupported
 from harness.strategies.compilation import compiled, counts
 from harness.strategies.techniques import Adapted, techniques
@@ -36,8 +36,8 @@ def _impossible(setting: Setting, *, mode: str = "default", **_options: object) 
         if shutil.which(compiler) is None:
             return f"compile needs a C++ compiler, and there is no {compiler}: apt-get install g++"
     elif setting.kind == "cuda":
-        if importlib.util.find_spec("triton") is None:
-            return "compile makes its kernels with Triton, which is not installed: pip install triton"
+        if why := not_installed(["triton"]):
+            return f"compile makes its kernels with Triton: {why}"
         if not any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang")):
             return "compile needs a C compiler to start its kernels, and there is none: apt-get install gcc"
     return None
