@@ -43,6 +43,15 @@ def cached(name: str, key: object, make: Callable[[], Arrays]) -> Arrays:
     return found
 
 
+def arrays_and_scores(prepared: Arrays) -> tuple[Arrays, dict[str, float], str]:
+    """Prepared data in three parts: the arrays; the single numbers among them, which are what predictors without a
+    network score on the held-out part; and the sha256 of the arrays.
+    """
+    scores = {name: float(value) for name, value in prepared.items() if np.ndim(value) == 0}
+    arrays = {name: array for name, array in prepared.items() if name not in scores}
+    return arrays, scores, hash_arrays(*arrays.values())
+
+
 def hash_arrays(*arrays: np.ndarray[Any, Any]) -> str:
     """The sha256 of the arrays' types, shapes and bytes, in hexadecimal."""
     digest = hashlib.sha256()

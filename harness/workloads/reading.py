@@ -19,7 +19,7 @@ import numpy as np
 
 from harness.workloads import cloze
 from harness.workloads.cloze import CONTEXT_WORDS, QUESTION_WORDS, Cloze, Span
-from harness.workloads.data import Arrays, cached, hash_arrays
+from harness.workloads.data import Arrays, arrays_and_scores, cached
 
 Ids: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
@@ -34,7 +34,6 @@ QUESTION, CONTEXT, MATCH = 0, 1, 2
 NOT_COMPARED = frozenset({"a", "an", "the"})
 """words that, like punctuation, do not count when an answer is compared"""
 AROUND = 6
-TRIVIAL = ("first_candidate", "first_unasked_candidate")
 
 
 @dataclass(frozen=True)
@@ -56,16 +55,16 @@ class Reading:
 def reading() -> Reading:
     """The samples, from the cache where they are there: gensim is imported only when they are not."""
     code = hashlib.sha256(Path(cloze.__file__).read_bytes()).hexdigest()
-    arrays = cached("reading", [importlib.metadata.version("gensim"), code], prepare)
-    trivial = {name: float(arrays.pop(name)) for name in TRIVIAL}
-    by_rule = float(arrays.pop("by_rule"))
+    made = cached("reading", [importlib.metadata.version("gensim"), code], prepare)
+    arrays, trivial, data_hash = arrays_and_scores(made)
+    by_rule = trivial.pop("by_rule")
     parts = {
         part: {
             name.removeprefix(f"{part}_"): ids.astype(np.int64) for name, ids in arrays.items() if name.startswith(part)
         }
         for part in ("train", "held_out")
     }
-    return Reading(**parts, trivial=trivial, by_rule=by_rule, data_hash=hash_arrays(*arrays.values()))
+    return Reading(**parts, trivial=trivial, by_rule=by_rule, data_hash=data_hash)
 
 
 def prepare() -> Arrays:

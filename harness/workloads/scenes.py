@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.workloads.boxes import Boxes, FoundBoxes, Numbers, map50
-from harness.workloads.data import Arrays, cached, hash_arrays
+from harness.workloads.data import Arrays, arrays_and_scores, cached
 from harness.workloads.mnist import mnist, version
 
 SIDE = 64
@@ -46,9 +46,8 @@ class Scenes:
 
 def scenes() -> Scenes:
     """The scenes, from the cache where they are there."""
-    arrays = cached("scenes", version(), prepare)
-    baselines = {name: float(arrays.pop(name)) for name in ("random_boxes",)}
-    return Scenes(**arrays, trivial=baselines, data_hash=hash_arrays(*arrays.values()))
+    arrays, baselines, data_hash = arrays_and_scores(cached("scenes", version(), prepare))
+    return Scenes(**arrays, trivial=baselines, data_hash=data_hash)
 
 
 def prepare() -> Arrays:

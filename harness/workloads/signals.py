@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from harness.workloads.data import Arrays, cached, hash_arrays
+from harness.workloads.data import Arrays, arrays_and_scores, cached
 
 Values: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
@@ -33,9 +33,8 @@ class Signals:
 
 def signals() -> Signals:
     """The signals, from the cache where they are there: the package is imported only when they are not."""
-    arrays = cached("mnist1d", importlib.metadata.version("mnist1d"), prepare)
-    baselines = {name: float(arrays.pop(name)) for name in ("majority", "nearest_mean")}
-    return Signals(**arrays, trivial=baselines, data_hash=hash_arrays(*arrays.values()))
+    arrays, baselines, data_hash = arrays_and_scores(cached("mnist1d", importlib.metadata.version("mnist1d"), prepare))
+    return Signals(**arrays, trivial=baselines, data_hash=data_hash)
 
 
 def prepare() -> Arrays:
