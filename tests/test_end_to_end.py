@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -38,12 +41,39 @@ repeats = {repeats}
 Marked = dict[str, str]
 
 
-@pytest.fixture
-def marked() -> Iterator[Marked]:
-    """An environment whose mark every descendant inherits; none may be left when the test is over."""
+@contextmanager
+def marking() -> Iterator[Marked]:
+    """An environment whose mark every descendant inherits; none may be left at the end."""
     environment = {**os.environ, "HARNESS_TEST_MARK": uuid.uuid4().hex, "CI": "1"}
     yield environment
     assert gone(environment["HARNESS_TEST_MARK"]), "processes were left behind"
+
+
+@pytest.fixture
+def marked() -> Iterator[Marked]:
+    """Of one test."""
+    with marking() as environment:
+        yield environment
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that came to its end, for tests that look at it or begin with one. Its results are left as they are."""
+
+    results: Path
+    page: Path
+    done: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("finished")
+    page = folder / "page.html"
+    with marking() as environment:
+        command = arguments(suite_file(folder), f"--report={page}")
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return Finished(folder / "results", page, done)
 
 
 def alive(mark: str) -> list[int]:
@@ -112,21 +142,17 @@ def started(suite: Path, environment: Marked, until: str = "done ") -> subproces
     raise AssertionError(f"ended without {until!r}")
 
 
-def test_run_measures_writes_a_page_and_names_its_folder_last(tmp_path: Path, marked: Marked) -> None:
-    page = tmp_path / "page.html"
-    command = arguments(suite_file(tmp_path), f"--report={page}")
-    done = subprocess.run(command, env=marked, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    folder = Path(done.stdout.strip().splitlines()[-1])
+def test_run_measures_writes_a_page_and_names_its_folder_last(finished: Finished) -> None:
+    folder = Path(finished.done.stdout.strip().splitlines()[-1])
     run = read_run(folder)
     assert [record.status for record in run.records] == [Status.OK, Status.OK]
     assert all(record.parity and record.parity.status == "passed" for record in run.records)
     assert run.info.ended_at
     assert run.info.parent_cpu_s
     assert set(run.series) >= {record.trial.id for record in run.records}
-    assert "Is two better than one?" in page.read_text()
-    assert "\x1b" not in done.stderr, "no animation outside a terminal"
-    assert "FAILED" not in done.stderr
+    assert "Is two better than one?" in finished.page.read_text()
+    assert "\x1b" not in finished.done.stderr, "no animation outside a terminal"
+    assert "FAILED" not in finished.done.stderr
 
 
 def test_parent_never_loads_torch(tmp_path: Path, marked: Marked) -> None:
@@ -145,7 +171,7 @@ def test_parent_never_loads_torch(tmp_path: Path, marked: Marked) -> None:
 
 
 def test_interrupt_keeps_what_is_done_and_resume_does_the_rest(tmp_path: Path, marked: Marked) -> None:
-    suite = suite_file(tmp_path, '{ name = "sleeper", seconds = 0.01 }', steps=30, repeats=3)
+    suite = suite_file(tmp_path, '{ name = "sleeper", seconds = 0.01 }', steps=30, repeats=2)
     process = started(suite, marked)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group gets it
     _out, said = ended(process)
@@ -156,26 +182,22 @@ def test_interrupt_keeps_what_is_done_and_resume_does_the_rest(tmp_path: Path, m
     statuses = [record.status for record in first.records]
     assert statuses[-1] is Status.INTERRUPTED
     kept = statuses.count(Status.OK)
-    assert 1 <= kept < 6
+    assert 1 <= kept < 4
     assert not first.warnings
     again = subprocess.run(arguments(suite, "--resume"), env=marked, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
     second = read_run(find_runs(tmp_path / "results")[1])
-    assert [record.status for record in second.records] == [Status.OK] * 6
+    assert [record.status for record in second.records] == [Status.OK] * 4
     assert sum(record.resumed_from is not None for record in second.records) == kept
 
 
-def test_resume_does_not_take_a_changed_suite_for_the_same(tmp_path: Path, marked: Marked) -> None:
-    for steps in (5, 6):
-        done = subprocess.run(
-            arguments(suite_file(tmp_path, steps=steps), "--resume"),
-            env=marked,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-    last = read_run(find_runs(tmp_path / "results")[-1])
+def test_resume_does_not_take_a_changed_suite_for_the_same(tmp_path: Path, marked: Marked, finished: Finished) -> None:
+    shutil.copytree(finished.results, tmp_path / "results")
+    command = arguments(suite_file(tmp_path, steps=6), "--resume")
+    done = subprocess.run(command, env=marked, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    first, last = (read_run(folder) for folder in find_runs(tmp_path / "results"))
+    assert len(first.records) == len(last.records) == 2
     assert all(record.resumed_from is None for record in last.records)
 
 
@@ -206,11 +228,10 @@ def test_nothing_measured_is_exit_2(tmp_path: Path, marked: Marked) -> None:
     assert "Traceback" not in done.stderr + done.stdout
 
 
-def test_rerun_repeats_a_stored_trial(tmp_path: Path, marked: Marked) -> None:
-    results = tmp_path / "results"
-    assert subprocess.run(arguments(suite_file(tmp_path)), env=marked, capture_output=True, timeout=120).returncode == 0
-    record = read_run(find_runs(results)[0]).records[0]
-    command = [sys.executable, "-m", "harness.cli", "rerun", record.trial.id, "--results", str(results), "--json"]
+def test_rerun_repeats_a_stored_trial(marked: Marked, finished: Finished) -> None:
+    record = read_run(find_runs(finished.results)[0]).records[0]
+    stored = f"--results={finished.results}"
+    command = [sys.executable, "-m", "harness.cli", "rerun", record.trial.id, stored, "--json"]
     done = subprocess.run(command, env=marked, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     rows = {row["metric"]: row for row in json.loads(done.stdout)}
