@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from harness.run.trace_files import trace_files
 from tests.browser import CHROMIUM, chromium_for_tests
 from tests.conftest import PLUGINS
 from tests.test_end_to_end import Marked, gone, marked, suite_file
+from tests.trace_format import apart, complaints
 
 __all__ = ["marked"]
 
@@ -62,6 +64,52 @@ def test_cells_are_traced_and_nothing_else_is_run(run: Path) -> None:
     assert [(row["cell"].split()[0], row["status"]) for row in rows] == [("single", "OK"), ("ddp", "OK")]
     assert all((run / row["trace"]).is_dir() for row in rows)
     assert rows[0]["most time"]
+
+
+def test_traces_are_sound_trace_events_and_ranks_are_apart(run: Path) -> None:
+    """Perfetto itself cannot be had here: what is known of its format is checked, and seen failing below."""
+    cells = traces(run)
+    assert [len(each) for each in cells] == [1, 2]
+    for trace in (each for cell in cells for each in cell):
+        assert complaints(trace) == []
+        assert sum(event["ph"] == "X" for event in trace["traceEvents"]) > 100
+    assert apart(cells[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"ph": "X", "ts": 1.0, "dur": 1.0, "tid": 1, "name": "x"}, "has no pid"),
+        ({"ph": "X", "ts": 1.0, "dur": -1.0, "pid": 1, "tid": 1, "name": "x"}, "x has the time 1.0 and duration -1.0"),
+        ({"ph": "X", "ts": 1.0, "pid": 1, "tid": 1, "name": "x"}, "x has the time 1.0 and duration None"),
+        ({"ph": "?", "ts": 1.0, "pid": 1, "tid": 1, "name": "x"}, "is of the unknown kind '?'"),
+        ({"ph": "X", "ts": 1.0, "dur": 1.0, "pid": 1, "tid": 1, "name": "x"}, "thread (1, 1) has no name"),
+    ],
+)
+def test_what_is_wrong_in_a_trace_is_seen(run: Path, event: dict[str, Any], said: str) -> None:
+    """Negative control: planted into a real trace."""
+    trace = traces(run)[0][0]
+    trace["traceEvents"].append(event)
+    (found,) = complaints(trace)
+    assert said in found
+
+
+def test_events_that_overlap_and_ranks_of_one_process_are_seen(run: Path) -> None:
+    """Negative control."""
+    trace, other = traces(run)[1]
+    step = next(each for each in trace["traceEvents"] if each["name"] == "ProfilerStep#3")
+    trace["traceEvents"].append({**step, "name": "late", "ts": step["ts"] + step["dur"] - 0.01, "dur": 5.0})
+    assert "late begins within" in complaints(trace)[-1]
+    assert apart([trace, trace])
+    assert apart([other, trace]) == ["ranks are [1, 0]"]
+
+
+def traces(run: Path) -> list[list[dict[str, Any]]]:
+    """Of each cell, the traces of its ranks, in their order."""
+    folders: dict[Path, list[dict[str, Any]]] = {}
+    for path in sorted((run / "traces").glob("*/*.pt.trace.json.gz")):
+        folders.setdefault(path.parent, []).append(json.loads(gzip.decompress(path.read_bytes())))
+    return sorted(folders.values(), key=len)
 
 
 def test_what_cannot_be_opened_is_said_in_a_line(run: Path, tmp_path: Path) -> None:
