@@ -10,8 +10,9 @@ import pytest
 from harness.machine import nvidia
 from harness.machine.deadline import Unread
 from harness.machine.device import Accelerator, Device
-from harness.machine.device_readings import Identity, Nvml, Replay
+from harness.machine.device_readings import Identity, Nvml
 from harness.machine.nvidia import driver_device, identified, visible
+from tests.replayed_readings import Replay
 
 
 def gpu(index: int, uuid: str, **known: Any) -> Identity:

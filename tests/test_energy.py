@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.machine.deadline import Unread
-from harness.machine.device_readings import Nvml, Replay
+from harness.machine.device_readings import Nvml
 from harness.machine.meter import (
     CounterMeter,
     Meter,
@@ -29,6 +29,7 @@ from harness.monitors.energy import Energy
 from harness.run.merge import merge
 from harness.schema.record import Phase, RankResult, Record, Status
 from tests.conftest import Made, Ran
+from tests.replayed_readings import Replay
 from tests.trials import a_rank, a_trial
 
 

@@ -17,8 +17,9 @@ import pytest
 
 import harness
 from harness.machine.deadline import BoundedCalls, Unread
-from harness.machine.device_readings import READINGS, Replay
+from harness.machine.device_readings import READINGS
 from harness.machine.nvml import QUESTIONS, THROTTLE, other_processes, throttle_words
+from tests.replayed_readings import Replay
 
 SOURCE = Path(__file__).parent / "libnvidia_ml_stub.c"
 GIB = 2**30

@@ -186,10 +186,10 @@ def _told_apart(info: RunInfo, recipe: Recipe) -> tuple[tuple[Choice, ...], list
 
 def is_baseline(info: RunInfo, trial: Trial) -> bool:
     """Whether the trial has the baseline's value for every key that the baseline names."""
-    return bool(info.baseline) and all(_equal(key, value, setting(trial, key)) for key, value in info.baseline.items())
+    return bool(info.baseline) and all(_equal(value, setting(trial, key)) for key, value in info.baseline.items())
 
 
-def _equal(key: str, asked: Any, found: Any) -> bool:
+def _equal(asked: Any, found: Any) -> bool:
     if isinstance(found, Choice):
         return Choice.model_validate(asked).label == found.label
     if isinstance(found, Recipe):
