@@ -16,7 +16,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from harness.analyse import noise as module
-from harness.analyse.noise import EFFECTS, advice, clock_of, noise, what_was_seen, words
+from harness.analyse.disturbances import advice, what_was_seen
+from harness.analyse.noise import EFFECTS, clock_of, noise, words, worse_clock
 from harness.analyse.stats import Paired, detectable
 from harness.cli import app
 from harness.machine import control_group
@@ -129,12 +130,16 @@ def test_what_is_in_the_way_gets_its_advice_and_nothing_else(planted: str) -> No
 
 
 def test_where_all_is_well_nothing_is_advised() -> None:
-    assert advice(QUIET_BEFORE, QUIET_AFTER, WELL, [clock_of("step_s", drawn(0.01))]) == []
+    assert advice(QUIET_BEFORE, QUIET_AFTER, WELL) == []
+    assert worse_clock([clock_of("step_s", drawn(0.01))]) == ""
 
 
 def test_the_worse_clock_is_named() -> None:
     clocks = [clock_of("step_cpu_s", drawn(0.002)), clock_of("step_s", drawn(0.02))]
-    assert any("times as noisy as CPU time" in text for text in advice(QUIET_BEFORE, QUIET_AFTER, WELL, clocks))
+    assert "times as noisy as CPU time" in worse_clock(clocks)
+    rounds = [{"step_cpu_s": cpu, "step_s": wall} for cpu, wall in zip(drawn(0.002), drawn(0.02), strict=True)]
+    found = noise("cell", rounds, 4.0, (QUIET_BEFORE, QUIET_AFTER), WELL)
+    assert found.advice == [worse_clock(clocks)]
 
 
 def test_what_the_system_does_not_tell_is_absent_and_named() -> None:

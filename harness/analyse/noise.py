@@ -1,4 +1,4 @@
-"""What this machine can tell apart: the smallest effect found, from rounds of identical code, and what is in the way.
+"""What this machine can tell apart: the smallest effect that would be found, from rounds of identical code.
 
 Verdicts are those of `harness gate`: α of the t test 1 %, found nine times in ten.
 """
@@ -14,20 +14,15 @@ import numpy as np
 from scipy import stats
 
 from harness.analyse.compare import ALPHA, ROUNDS_AT_LEAST
+from harness.analyse.disturbances import advice, what_was_seen
 from harness.analyse.quantity import count, digits, duration, listed, percent
 from harness.analyse.stats import Paired, detectable, rounds_needed
-from harness.machine.contention import THREADS, Moment, Surroundings
+from harness.machine.contention import Moment, Surroundings
 
 ROUNDS = 20
 """Rounds that `harness ab` confirms with, unless told otherwise."""
 EFFECTS = (0.01, 0.03, 0.10)
 CLOCKS = {"step_cpu_s": "CPU time", "step_s": "wall time"}
-BUSY_CORES = 0.25
-"""Cores' worth of other processes' work from which on it is told."""
-BUSY_LOAD = 0.5
-"""The same by the load average per core, where CPU seconds are not told."""
-STOLEN = 0.005
-"""Share of the cores' time that a hypervisor gave to others, from which on it is told."""
 WALL_WORSE = 3.0
 """Wall time is the worse clock from so many times the CPU time's SD on."""
 
@@ -104,7 +99,8 @@ def noise(
         if len(known := [each[metric] for each in rounds if metric in each]) > 1
     ]
     seen, untold = what_was_seen(*moments, around)
-    return Noise(cell, round_s, clocks, seen, untold, advice(*moments, around, clocks, threads))
+    helps = [*advice(*moments, around, threads), *filter(None, [worse_clock(clocks)])]
+    return Noise(cell, round_s, clocks, seen, untold, helps)
 
 
 def words(found: Noise) -> list[str]:
@@ -139,141 +135,8 @@ def _rounds_text(needed: int | None, round_s: float) -> str:
     return "not with 10,000 rounds" if needed is None else f"{count(needed, 'round')}, {duration(needed * round_s)}"
 
 
-def others_cores(before: Moment, after: Moment) -> float | None:
-    """Cores' worth of CPU time that processes other than ours used between two moments."""
-    if before.busy_s is None or after.busy_s is None or after.at <= before.at:
-        return None
-    used = (after.busy_s - before.busy_s) - (after.own_s - before.own_s)
-    return max(0.0, used / (after.at - before.at))
-
-
-def stolen(before: Moment, after: Moment, around: Surroundings) -> float | None:
-    """Share of the cores' time that a hypervisor gave to others."""
-    if before.steal_s is None or after.steal_s is None or after.at <= before.at:
-        return None
-    return (after.steal_s - before.steal_s) / ((after.at - before.at) * around.cores_of_machine)
-
-
-def _grown(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
-
-
-def what_was_seen(before: Moment, after: Moment, around: Surroundings) -> tuple[dict[str, str], list[str]]:
-    """What the system tells, in words, and the names of what it does not tell."""
-    others, taken = others_cores(before, after), stolen(before, after, around)
-    throttled, swapped = _grown(before.throttled, after.throttled), _grown(before.swapped_pages, after.swapped_pages)
-    told = {
-        "cores": f"{around.cores} of {count(around.cores_of_machine, 'core')} may be used",
-        THREADS: around.threads,
-        "load average at the start": None if before.load is None else digits(before.load),
-        "other processes": None if others is None else f"{digits(others, 2)} cores' worth of CPU time",
-        "time stolen by a hypervisor": None if taken is None else percent(taken),
-        "CPU quota": None if around.quota is None else f"{digits(around.quota)} cores",
-        "periods throttled by the quota": None if throttled is None else f"{throttled:,.0f}",
-        "pages swapped": None if swapped is None else f"{swapped:,.0f}",
-        "frequency governor": ", ".join(around.governors) or None,
-        "turbo": {None: None, True: "on", False: "off"}[around.turbo],
-    }
-    unset = (THREADS, "CPU quota")  # not there is an answer too: nothing is set
-    return (
-        {what: found for what, found in told.items() if found is not None},
-        [what for what, found in told.items() if found is None and what not in unset],
-    )
-
-
-def advice(
-    before: Moment, after: Moment, around: Surroundings, clocks: Sequence[Clock] = (), threads: int = 1
-) -> list[str]:
-    """What would make smaller effects visible, by what was seen; empty where nothing is in the way."""
-    found = [
-        _other_work(before, after, around, threads),
-        _stolen(before, after, around),
-        _throttled(before, after, around),
-        _threads(around),
-        _governor(around),
-        _turbo(around),
-        _swapping(before, after),
-        _worse_clock(clocks),
-    ]
-    return [text for text in found if text]
-
-
-def _other_work(before: Moment, after: Moment, around: Surroundings, threads: int) -> str:
-    others, cores = others_cores(before, after), around.cores_of_machine
-    if others is None:
-        if before.load is None or before.load <= BUSY_LOAD * cores:
-            return ""
-        seen = f"The load average was {digits(before.load)} on {count(cores, 'core')} at the start"
-    elif others < BUSY_CORES:
-        return ""
-    else:
-        free = max(0.0, cores - others)
-        seen = f"Other processes used {digits(others, 2)} of {count(cores, 'core')} while this ran"
-        if threads > free:
-            seen += f", so that {digits(free, 2)} were free for {count(threads, 'thread')}"
-    return (
-        f"{seen}: end them, or give this process cores of its own (`taskset -c`), and choose cells with fewer threads."
-    )
-
-
-def _stolen(before: Moment, after: Moment, around: Surroundings) -> str:
-    taken = stolen(before, after, around)
-    if taken is None or taken < STOLEN:
-        return ""
-    return (
-        f"A hypervisor gave {percent(taken)} of this machine's CPU time to others: a machine with cores of its own "
-        "(dedicated, not shared) would not; CPU time suffers less than wall time."
-    )
-
-
-def _throttled(before: Moment, after: Moment, around: Surroundings) -> str:
-    periods, seconds = _grown(before.throttled, after.throttled), _grown(before.throttled_s, after.throttled_s)
-    if not periods:
-        return ""
-    limit = f" of {digits(around.quota)} cores" if around.quota is not None else ""
-    stopped = f", for {duration(seconds)} in all" if seconds else ""
-    return (
-        f"The control group's CPU quota{limit} stopped processes in {count(int(periods), 'period')}{stopped}: raise "
-        "the quota (a container's --cpus), or use fewer threads than it allows cores."
-    )
-
-
-def _threads(around: Surroundings) -> str:
-    if not (around.threads or "").isdigit() or int(around.threads or 0) <= around.cores:
-        return ""
-    return (
-        f"{THREADS} is {around.threads} on {count(around.cores, 'core')}: libraries that go by it start more threads "
-        f"than there are cores; set it to {around.cores} at most. PyTorch's own threads are set by the harness."
-    )
-
-
-def _governor(around: Surroundings) -> str:
-    slow = [name for name in around.governors if name != "performance"]
-    if not slow:
-        return ""
-    return (
-        f"The frequency governor is {listed(slow)}, which lowers the clock between steps: set it to performance "
-        "(`cpupower frequency-set -g performance`)."
-    )
-
-
-def _turbo(around: Surroundings) -> str:
-    if not around.turbo:
-        return ""
-    return (
-        "Turbo is on, so that the clock follows temperature and what other cores do: for the smallest effects turn it "
-        "off (intel_pstate/no_turbo or cpufreq/boost under /sys/devices/system/cpu)."
-    )
-
-
-def _swapping(before: Moment, after: Moment) -> str:
-    pages = _grown(before.swapped_pages, after.swapped_pages)
-    if not pages:
-        return ""
-    return f"{count(int(pages), 'page')} of memory went to or came from swap: free some memory, or turn swap off."
-
-
-def _worse_clock(clocks: Sequence[Clock]) -> str:
+def worse_clock(clocks: Sequence[Clock]) -> str:
+    """Which clock to go by, where wall time is much the worse one; else empty."""
     by = {each.metric: each for each in clocks}
     if not {"step_s", "step_cpu_s"} <= by.keys() or by["step_s"].sd < WALL_WORSE * by["step_cpu_s"].sd:
         return ""
