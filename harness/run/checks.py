@@ -211,7 +211,7 @@ def _packages(suite: Suite, reading: Reading) -> Iterator[Problem]:
         if here:
             key, found = ("workload", name) if everywhere else ("size", complete.size)
             path = sources.get(key, ("fixed", key))
-            expected = f"the package {', '.join(here)} that it needs: {pip_install(here)}"
+            expected = f"the package{'s' * (len(here) > 1)} {' and '.join(here)} that it needs: {pip_install(here)}"
             yield Problem(reading.where(path), dotted(path), found, expected)
 
 
