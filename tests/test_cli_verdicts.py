@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness.cli import app
+from harness.report import gate_files
 from harness.schema.errors import InputError, StoreError
 from harness.schema.measured import Measured
 from tests.test_compare import side
@@ -53,6 +54,19 @@ def test_files_of_a_gate(tmp_path: Path) -> None:
     assert json.loads(names["json"].read_text())["outcome"] == "regressed"
     assert ET.parse(names["junit"]).getroot().get("failures") == "2"
     assert "something is worse" in names["markdown"].read_text()
+
+
+@pytest.mark.parametrize("asked", ["as_json", "junit", "markdown"])
+def test_a_format_is_made_only_where_its_file_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    made: list[str] = []
+    for name in ("as_json", "junit", "markdown"):
+        monkeypatch.setattr(gate_files, name, lambda *_arguments, name=name: made.append(name) or "text")
+    option = f"--{asked.removeprefix('as_')}={tmp_path / 'gate'}"
+    assert gate(tmp_path, side(), side(own=2), option).exit_code == 0
+    assert made == [asked]
+    assert (tmp_path / "gate").read_text() == "text"
 
 
 def test_a_file_that_cannot_be_written_is_an_error_not_a_verdict(tmp_path: Path) -> None:
