@@ -13,9 +13,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from harness.analyse.cells import Cell, HeldOut, workload_facts
-from harness.analyse.families import Family, Rung
+from harness.analyse.families import Family, Rung, families_of
 from harness.analyse.frame import compared_keys, setting, setting_text
-from harness.analyse.ladders import families_of
 from harness.analyse.paired import Paired, adjusted, judged, paired
 from harness.analyse.quantity import SPACE
 from harness.run.stored import StoredRun
