@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.calibrate import CLOCKS, DATA, Block, _slowed, called_same, coverage, false_verdicts, recorded
+from benchmarks.calibrate import CLOCKS, DATA, Block, called_same, coverage, false_verdicts, recorded
+from benchmarks.calibrate_live import Try, _slowed
 from harness.run.ab.adjacent import seconds_by_ratio
 
 
@@ -57,7 +58,8 @@ def test_seconds_by_ratio_shows_an_effect_whole_and_leaves_a_slow_moment_out() -
 
 
 def test_a_slow_down_that_is_found_too_late_is_not_found() -> None:
-    quick, late, missed = ("regressed", 1.05, 200.0), ("regressed", 1.05, 250.0), ("undecided", 1.01, 200.0)
+    quick = Try("regressed", 1.05, 200.0, load=1.0)
+    late, missed = replace(quick, seconds=250.0), replace(quick, verdict="undecided", effect=1.01)
     assert _slowed("streams", [quick] * 20).met
     assert _slowed("streams", [quick] * 19 + [late]).met, "19 of 20 are 95 %"
     for told in ([quick] * 18 + [late] * 2, [quick] * 18 + [missed] * 2):
