@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,8 @@ from harness.run.store import RUN_FILE, STEPS_FILE, TRIALS_FILE
 from harness.run.stored import StoredRun
 from tests import synthetic_run as made
 from tests.browser import chromium_for_tests
+from tests.suite_kinds import thirty_charts
+from tests.test_page_size import points_drawn
 
 OPENINGS = 7
 DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -32,20 +33,9 @@ LARGE = made.Shape(truth=made.STRATEGIES | {f"ddp(bucket_cap_mb={at})": 1.5 + at
 """Of it the first 10,000 trials."""
 
 
-def many_charts() -> StoredRun:
-    """4 groups with 9 charts each, and more than 10,000 measured steps in them."""
-    return made.many_groups(4, made.Shape(workloads=("gpt",), rounds=5, steps=150))
-
-
-def points_drawn(html: str) -> int:
-    """Places that pictures draw to: pairs of coordinates in paths, and marks of their own."""
-    paths = re.findall(r' d="([^"]+)"', html)
-    return sum(len(re.findall(r"-?[\d.]+", path)) // 2 for path in paths) + html.count("<circle")
-
-
 def bench_size_and_building(benchmark: Any, figure: Figure) -> None:
     """Bytes of a page with more than 30 charts, and seconds of CPU to build it."""
-    run, pages, cpu = many_charts(), [""], []
+    run, pages, cpu = thirty_charts(), [""], []
 
     def one() -> None:
         began = time.process_time()
@@ -54,10 +44,11 @@ def bench_size_and_building(benchmark: Any, figure: Figure) -> None:
 
     benchmark.pedantic(one, rounds=3, iterations=1)
     html = pages[0]
-    charts, steps = html.count("<svg"), sum(len(each.columns["loss"]) for each in run.series.values())
+    charts, drawn = html.count("<svg"), points_drawn(html)
     assert charts >= 30
-    assert steps >= 10_000
-    note = f"{charts} charts of {steps:,} steps; {points_drawn(html):,} points drawn"
+    assert drawn >= 10_000
+    steps = sum(len(each.columns["loss"]) for each in run.series.values())
+    note = f"{charts} charts, {drawn:,} points drawn of {steps:,} steps"
     figure("kB of a page of 30 charts and 10,000 points", len(html.encode()) / 1e3, "<= 400", 0, 400, note)
     figure("CPU s to build it, first time", cpu[0], "<= 10", 0, 10)
     figure("CPU s to build it again", statistics.median(cpu[1:]), "<= 10", 0, 10)
@@ -91,7 +82,7 @@ def opened(chromium: Any, file: Path) -> tuple[Any, dict[str, float]]:
 def bench_opening(benchmark: Any, figure: Figure, chromium: Any, tmp_path: Path) -> None:
     """CPU of the browser's main thread from the address to a page that is drawn and answers."""
     file = tmp_path / "page.html"
-    write_page(many_charts(), file)
+    write_page(thirty_charts(), file)
     costs: list[dict[str, float]] = []
 
     def one() -> None:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from harness.report.page import build_page
 from harness.run.stored import StoredRun
 from harness.schema.record import Phase, Record, Status
@@ -100,6 +102,16 @@ POOR: dict[str, Callable[[], StoredRun]] = {
         recipes.Recipes(ends={"mixup": {3e-3: recipes.seeds(1.5)}}, key="regularizers", baseline={"lr": 1e-3})
     ),
 }
+
+
+def thirty_charts() -> StoredRun:
+    """Four groups with nine charts each; the losses of every cell differ, so that no curve lies on another."""
+    run = made.many_groups(4, made.Shape(workloads=ONE, rounds=5, steps=150))
+    rng = np.random.default_rng(5)
+    for series in run.series.values():
+        loss = np.array(series.columns["loss"], float)
+        series.columns["loss"] = [*(loss + rng.normal(0, 0.01, len(loss))).tolist()]
+    return run
 
 
 @cache
