@@ -23,6 +23,7 @@ from harness.schema.errors import StoreError
 from harness.schema.metrics import METRICS
 from harness.schema.record import Phase, Status
 from tests import synthetic_run as made
+from tests.suite_kinds import page_of
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 LOADS = {"src", "srcset", "data", "poster", "background", "action", "formaction", "xlink:href"}
@@ -294,7 +295,7 @@ def test_size(broken: str) -> None:
 
 
 def test_a_thousand_cells_still_give_a_page() -> None:
-    html = build_page(made.many_cells(1000))
+    html = page_of("1,000 cells")
     page = Page(html)
     assert (page.open, page.wrong) == ([], [])
     assert html.count("bucket_cap_mb=999)<td>") >= 2, "the tables hold every cell"
