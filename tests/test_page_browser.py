@@ -57,7 +57,7 @@ PAPER = """() => {
     const height = element => element.getBoundingClientRect().height;
     const figures = [...document.querySelectorAll("figure")].filter(
         figure => getComputedStyle(figure).breakInside !== "avoid" || height(figure) > 1031);
-    const bars = [...document.querySelectorAll(".bar, .search, .skip")].filter(seen);
+    const bars = [...document.querySelectorAll(".bar, .search, .skip, th > button")].filter(seen);
     const shut = [...document.querySelectorAll("details > :last-child")].filter(box => !box.checkVisibility(
         {contentVisibilityAuto: true}));
     const cut = [...document.querySelectorAll(".scroll, pre")].filter(box => box.scrollHeight > box.clientHeight + 1);
@@ -332,6 +332,7 @@ def test_paper_that_cuts_something_off_is_noticed(chromium: Any, file: Path) -> 
         ("figure { width: 900px; max-width: none }", "page"),
         ("#r0-trials { min-width: 1100px }", "page"),
         (".bar { display: flex }", "bar"),
+        ("th button { display: inline-block }", "button"),  # Chromium repeats no head of a table that holds a box
         ("details::details-content { content-visibility: hidden }", "details"),
         (".scroll { max-height: 60px; overflow: hidden }", "scroll"),
         ("figure { break-inside: auto }", "figure"),
