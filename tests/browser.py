@@ -14,8 +14,8 @@ import pytest
 CHROMIUM = next(
     (path for path in ("/usr/bin/chromium", shutil.which("chromium")) if path and Path(path).exists()), None
 )
-LOOKS = [(1440, "light"), (1440, "dark"), (360, "light"), (360, "dark")]
-"""Widths and colour schemes for what is looked at from four sides."""
+LOOKS = [(width, scheme) for width in (360, 768, 1440) for scheme in ("light", "dark")]
+"""Widths and colour schemes for what is looked at from six sides."""
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",

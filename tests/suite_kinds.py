@@ -7,13 +7,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from harness.report.page import build_page
-from harness.run.stored import StoredRun
+from harness.run.stored import StoredRun, read_run
 from harness.schema.record import Phase, Record, Status
 from tests import synthetic_recipes as recipes
 from tests import synthetic_run as made
 from tests.test_max_batch_plan import searched_run
+from tests.test_operators import BASE, DDP, ranks_with, with_traces
 
 ONE = ("gpt",)
 FORMATS = {"fp32": 1.0, "tf32": 1.1, "bf16": 0.9, "bf16_weights": 0.95, "fp16": 0.5, "fp8": 0.3}
@@ -102,10 +106,59 @@ POOR: dict[str, Callable[[], StoredRun]] = {
 }
 
 
+def thirty_charts() -> StoredRun:
+    """Four groups with nine charts each; the losses of every cell differ, so that no curve lies on another."""
+    run = made.many_groups(4, made.Shape(workloads=ONE, rounds=5, steps=150))
+    rng = np.random.default_rng(5)
+    for series in run.series.values():
+        loss = np.array(series.columns["loss"], float)
+        series.columns["loss"] = [*(loss + rng.normal(0, 0.01, len(loss))).tolist()]
+    return run
+
+
+def every_measure() -> StoredRun:
+    """Cells with a figure in every column that a group's table can have."""
+    known = {"mfu_measured": 0.123, "mfu": 0.101, "communicated_bytes": 3.0 * 2**20, "comm_exposed_s": 0.0012}
+    run = made.synthetic_run(made.Shape(workloads=ONE, rounds=2))
+    records = [record.model_copy(update={"metrics": record.metrics | known}) for record in run.records]
+    return replace(run, records=records)
+
+
+KERNEL = "void at::native::vectorized_elementwise_kernel<4, at::native::AUnaryFunctor<float, float, float, at::native::"
+
+
+def traced_run() -> StoredRun:
+    """Two cells with a trace, whose longest operator has a name as kernels have them."""
+    long = {**DDP, KERNEL + "binary_internal::MulFunctor<float>>, std::array<char*, 2ul>>(int, at::native::…)": 0.0005}
+    asked = made.Shape(workloads=ONE, truth={"single": 1.0, "ddp": 1.6}, precisions={"fp32": 1.0}, rounds=2)
+    return with_traces(made.synthetic_run(asked), {"single": ranks_with(BASE), "ddp": ranks_with(long)})
+
+
+def damaged() -> StoredRun:
+    """A folder in which a line of the trials and all steps are damaged."""
+    with TemporaryDirectory() as above:
+        folder = stored(made.synthetic_run(made.Shape(workloads=ONE, rounds=2)), Path(above) / "run")
+        lines = (folder / "trials.jsonl").read_text().splitlines()
+        lines[2] = lines[2][:80]
+        (folder / "trials.jsonl").write_text("\n".join(lines)[:-40])
+        (folder / "steps.jsonl").write_text("no steps\n")
+        return read_run(folder)
+
+
+MORE: dict[str, Callable[[], StoredRun | list[StoredRun]]] = {
+    "every measure": every_measure,
+    "traced": traced_run,
+    "damaged folder": damaged,
+    "two runs": lambda: [made.broken_run(workloads=ONE), optimizers()],
+    "1,000 cells": lambda: made.many_cells(1000),
+}
+"""Pages that are neither small nor of one kind."""
+
+
 @cache
 def page_of(kind: str) -> str:
-    """The page of a kind of suite, or of a poor run, built once for all tests that look at it."""
-    return build_page({**SUITES, **POOR}[kind]())
+    """The page of a kind of suite, or of a poor or another run, built once for all tests that look at it."""
+    return build_page({**SUITES, **POOR, **MORE}[kind]())
 
 
 def stored(run: StoredRun, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from harness.report.history_page import history_page, write_history
 from harness.report.history_text import as_rows, sentence
 from tests.browser import LOOKS, opened, violations
 from tests.histories import CONTROL, commit
-from tests.test_page_browser import chromium, pytestmark
+from tests.test_page_browser import chromium, on_paper, pytestmark
 
 __all__ = ["chromium", "pytestmark"]
 NASTY = '<script>alert(1)</script>"\u202e' + "x" * 3000
@@ -47,6 +47,12 @@ def test_nothing_is_broken_or_loaded(chromium: Any, file: Path, width: int, sche
     assert (found.complaints, [url for url in found.requests if not url.startswith("file:")]) == ([], [])
     assert found.page.evaluate("document.documentElement.scrollWidth") <= width
     assert violations(found.page) == []
+    found.close()
+
+
+def test_on_paper_nothing_is_cut_off(chromium: Any, file: Path) -> None:
+    found = opened(chromium, file)
+    assert on_paper(found.page) == []
     found.close()
 
 

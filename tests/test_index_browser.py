@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser import LOOKS, opened, violations
 from tests.test_index import file, results
-from tests.test_page_browser import chromium, pytestmark
+from tests.test_page_browser import chromium, on_paper, pytestmark
 
 __all__ = ["chromium", "file", "pytestmark", "results"]
 
@@ -22,6 +22,12 @@ def test_quiet_accessible_and_no_wider_than_the_window(chromium: Any, file: Path
     assert found.complaints == []
     assert [url for url in found.requests if not url.startswith("data:")] == [file.as_uri()]
     found.page.context.close()
+
+
+def test_on_paper_nothing_is_cut_off(chromium: Any, file: Path) -> None:
+    found = opened(chromium, file)
+    assert on_paper(found.page) == []
+    found.close()
 
 
 def test_words_filter_the_runs_and_stand_in_the_url(chromium: Any, file: Path) -> None:

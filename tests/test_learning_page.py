@@ -97,7 +97,7 @@ def test_tables_hold_every_recipe_and_every_rate(html: str) -> None:
     assert rates is not None
     assert len(re.findall("<tr ", families[0])) == 3
     assert len(re.findall("<tr ", rates[0])) == 9
-    assert "<td>lion</td><td>worse</td><td>0.001 (edge)</td><td>1.665</td>" in families[0]
+    assert "<td>lion<td>worse<td>0.001 (edge)<td>1.665<td>" in families[0]
     assert "+9.3 % [+8.3, +10]" in families[0]
     assert "seed 0: step 17, last finite loss 3.882; seed 2: step 17" in rates[0]
     assert "&gt; 200 (0/3)" in rates[0]
@@ -141,8 +141,8 @@ def test_workloads_have_one_table_and_a_curve_each() -> None:
     assert "1 of 2 workloads reached the target in every seed; not resnet/nano." in html
     table = re.search(r'<table id="r0-workloads-all".*?</table>', html, re.S)
     assert table is not None
-    assert "<td>gpt/nano</td><td>3 of 3 seeds</td><td>loss</td><td>1.6</td>" in table[0]
-    assert "<td>unigram 3.24, bigram 2.32</td>" in table[0]
+    assert "<td>gpt/nano<td>3 of 3 seeds<td>loss<td>1.6<td>" in table[0]
+    assert "<td>unigram 3.24, bigram 2.32<" in table[0]
     for number in (0, 1):
         drawing = re.search(rf'<figure id="r0-workloads{number}">.*?</figure>', html, re.S)
         assert drawing is not None

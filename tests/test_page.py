@@ -23,6 +23,7 @@ from harness.schema.errors import StoreError
 from harness.schema.metrics import METRICS
 from harness.schema.record import Phase, Status
 from tests import synthetic_run as made
+from tests.suite_kinds import page_of
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 LOADS = {"src", "srcset", "data", "poster", "background", "action", "formaction", "xlink:href"}
@@ -48,7 +49,14 @@ class Page(HTMLParser):
         self.wrong: list[str] = []
         self.feed(html)
 
+    def _end_cell(self) -> None:
+        """The end of a table's cell may be left out: the next one and the end of the row say it."""
+        if self.open and self.open[-1] == "td":
+            self.open.pop()
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "td":
+            self._end_cell()
         self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
@@ -57,6 +65,8 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
+        if tag == "tr":
+            self._end_cell()
         if not self.open or self.open.pop() != tag:
             self.wrong.append(tag)
 
@@ -197,12 +207,12 @@ def test_trials_that_failed_parity_show_no_speed(broken: str) -> None:
     rows = re.findall(r"<tr[^>]*>(.*?)</tr>", broken, re.S)
     for record in failed:
         row = next(row for row in rows if record.trial.id in row)
-        assert re.findall(r"<td>(.*?)</td>", row)[5:] == ["–"] * 11, "figures of another computation are not shown"
+        assert row.split("<td>")[6:] == ["–"] * 11, "figures of another computation are not shown"
     ok = next(record for record in run.records if record.status == "OK")
     row = next(row for row in rows if ok.trial.id in row)
-    assert "–" not in re.findall(r"<td>(.*?)</td>", row)[5:8], "the check above would not notice an empty table"
-    cells = next(row for row in rows if "fsdp bf16</td><td>parity failed" in row)
-    assert re.findall(r"<td>(.*?)</td>", cells)[2:-1] == ["–"] * 8
+    assert "–" not in row.split("<td>")[6:9], "the check above would not notice an empty table"
+    cells = next(row for row in rows if "fsdp bf16<td>parity failed" in row)
+    assert cells.split("<td>")[3:-1] == ["–"] * 8
 
 
 def test_failures_say_what_happened_and_how_to_repeat_it(broken: str) -> None:
@@ -260,7 +270,7 @@ def test_scaling_without_a_figure_says_so() -> None:
     html = build_page(CASES["scaling, one round, no baseline"]())
     assert "No efficiency can be drawn" in html
     assert "no efficiency can be given, the baseline has no figure" in html
-    assert "<td>no baseline in its rounds</td>" in html
+    assert "<td>no baseline in its rounds<" in html
 
 
 def test_compiling_has_a_section_where_something_was_compiled() -> None:
@@ -285,10 +295,10 @@ def test_size(broken: str) -> None:
 
 
 def test_a_thousand_cells_still_give_a_page() -> None:
-    html = build_page(made.many_cells(1000))
+    html = page_of("1,000 cells")
     page = Page(html)
     assert (page.open, page.wrong) == ([], [])
-    assert html.count("bucket_cap_mb=999)</td>") >= 2, "the tables hold every cell"
+    assert html.count("bucket_cap_mb=999)<td>") >= 2, "the tables hold every cell"
     assert "24 of 1,000 cells; the table holds all" in html
     assert len(html.encode()) < 2_500_000
 

@@ -68,7 +68,7 @@ def test_every_cell_with_parts_is_in_the_table_of_why() -> None:
     assert '<th scope="col" class="n"' in table[0]
     row = re.search(r'<tr class="base [^"]*">(.*?)</tr>', table[0])
     assert row is not None
-    assert row[1].count("<td>–</td>") == 6, "the baseline differs from nothing"
+    assert row[1].split("<td>").count("–") == 6, "the baseline differs from nothing"
 
 
 def test_chips_are_what_cells_differ_in() -> None:

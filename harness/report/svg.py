@@ -36,6 +36,8 @@ INHERITED = (
     *("fill", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin", "stroke-dasharray"),
     *("fill-opacity", "text-anchor", "font-size"),
 )
+IMPLIED = {"text-anchor": "start"}
+"""What an element has that does not say it: most of a group say something else, these few are told then."""
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 ROUND = re.compile(r"M([\d.]+),0A\1,\1,0,1,1,-\1,0A\1,\1,0,1,1,\1,0$")
 MOVED = re.compile(r"translate\((-?[\d.]+),(-?[\d.]+)\)")
@@ -187,16 +189,20 @@ def _unwrap(element: ElementTree.Element) -> None:
 
 
 def _hoist(element: ElementTree.Element) -> None:
-    """Say once, at the group, what all its children say."""
+    """Say once, at the group, what all its children say; of `IMPLIED` also what most of them say."""
     children = list(element)
     if element.tag != GROUP or len(children) < 2:
         return
     for name in INHERITED:
-        values = {child.get(name) for child in children}
-        if len(values) == 1 and None not in values:
-            element.set(name, str(values.pop()))
-            for child in children:
-                del child.attrib[name]
+        values = [child.get(name, IMPLIED.get(name)) for child in children]
+        value, times = Counter(values).most_common(1)[0]
+        if value in (None, IMPLIED.get(name)) or (times < len(values) and name not in IMPLIED):
+            continue
+        element.set(name, value)
+        for child, own in zip(children, values, strict=True):
+            child.attrib.pop(name, None)
+            if own is not None and own != value:
+                child.set(name, own)
 
 
 def _short(found: re.Match[str]) -> str:

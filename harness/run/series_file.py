@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from sys import intern
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,6 @@ from harness.schema.record import SCHEMA_OLDEST, SCHEMA_VERSION, StepSeries
 
 if TYPE_CHECKING:
     import numpy as np
-
-    Floats = np.ndarray[Any, np.dtype[np.float64]]
-    Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 Warn = Callable[[str], None]
 Column = list[float | None]
@@ -46,17 +43,19 @@ def compact(lines: Path) -> Path | None:
     return target
 
 
-def read_series(folder: Path, warn: Warn) -> dict[str, StepSeries]:
+def read_series(folder: Path, warn: Warn) -> Mapping[str, StepSeries]:
     """All series of a run folder by trial id, whichever file they are in; what cannot be read is warned of."""
-    found: dict[str, StepSeries] = {}
+    found: Mapping[str, StepSeries] = {}
     for name, read in zip(SERIES_FILES, (_read_parquet, _read_npz, read_lines), strict=True):
         path = folder / name
         if not path.exists():
             continue
         try:
-            found.update(read(path, warn))
+            more = read(path, warn)
         except Exception as error:  # a damaged file fails in as many ways as its reader has layers
             warn(f"{path}: cannot be read ({type(error).__name__}: {error}); its series are left out")
+            continue
+        found = {**found, **more} if found else more
     return found
 
 
@@ -138,42 +137,6 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _series(names: Sequence[str], of_row: Ints, columns: Iterable[tuple[str, Floats]]) -> dict[str, StepSeries]:
-    """The inverse of `_rows`: trial ids, which of them each row is of, and columns, NaN where a value is absent.
-
-    Columns come one by one: all at once they would take twice the memory of what is made of them. A column without any
-    value in a trial is left out of it. What holds arrays of numbers needs no further check.
-    """
-    import numpy as np
-
-    order, ends = np.argsort(of_row, kind="stable"), np.cumsum(np.bincount(of_row, minlength=len(names)))
-    rows = np.split(order, ends[:-1])
-    found = {name: StepSeries.model_construct(trial_id=name, columns={}) for name in names}
-    for key, column in columns:
-        for name, mine in zip(names, rows, strict=True):
-            if (values := _values(column[mine])) is not None:
-                found[name].columns[key] = values
-    return found
-
-
-COUNTS = tuple(map(float, range(4096)))
-"""Numbers of steps, made once: Python keeps each float of a list as an object of its own."""
-
-
-def _values(column: Floats) -> Column | None:
-    """A trial's values of a column; None where there is none at all."""
-    import numpy as np
-
-    known = np.isfinite(column)
-    if not known.all():
-        pairs = zip(column, known, strict=True)
-        return [float(value) if there else None for value, there in pairs] if known.any() else None
-    if column.min() >= 0 and column.max() < len(COUNTS) and (column == np.floor(column)).all():
-        return [COUNTS[int(value)] for value in column.tolist()]
-    values: Column = column.tolist()
-    return values
-
-
 def _write_parquet(path: Path, names: list[str], columns: dict[str, Column]) -> None:
     import pyarrow
     import pyarrow.parquet
@@ -184,11 +147,13 @@ def _write_parquet(path: Path, names: list[str], columns: dict[str, Column]) -> 
     pyarrow.parquet.write_table(table, path, compression="zstd")
 
 
-def _read_parquet(path: Path, warn: Warn) -> dict[str, StepSeries]:
+def _read_parquet(path: Path, warn: Warn) -> Mapping[str, StepSeries]:
     if why := not_installed(["pyarrow"], extra("parquet")):
         warn(f"{path}: {why}; its series are left out")
         return {}
     import pyarrow.parquet
+
+    from harness.run.series_columns import SeriesColumns
 
     with pyarrow.parquet.ParquetFile(path, read_dictionary=["trial_id"]) as file:
         schema = file.schema_arrow
@@ -198,7 +163,7 @@ def _read_parquet(path: Path, warn: Warn) -> dict[str, StepSeries]:
         columns = (
             (name, file.read([name]).column(0).to_numpy().astype(float)) for name in schema.names if name != "trial_id"
         )
-        found = _series(ids.dictionary.to_pylist(), ids.indices.to_numpy(), columns)
+        found = SeriesColumns(ids.dictionary.to_pylist(), ids.indices.to_numpy(), columns)
     pyarrow.default_memory_pool().release_unused()
     return found
 
@@ -212,16 +177,19 @@ def _write_npz(path: Path, names: list[str], columns: dict[str, Column]) -> None
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def _read_npz(path: Path, warn: Warn) -> dict[str, StepSeries]:
+def _read_npz(path: Path, warn: Warn) -> Mapping[str, StepSeries]:
     import numpy as np
+
+    from harness.run.series_columns import SeriesColumns
 
     with np.load(path, allow_pickle=False) as archive:
         content = {name: archive[name] for name in archive.files}
     if not _version_known(path, int(content.pop("schema", 1)), warn):
         return {}
     names, first, of_row = np.unique(content.pop("trial_id"), return_index=True, return_inverse=True)
-    found = _series(names.tolist(), of_row, ((name, values.astype(float)) for name, values in content.items()))
-    return {name: found[name] for name in names[np.argsort(first)].tolist()}
+    order = np.argsort(first)  # as they were written
+    columns = ((name, values.astype(float)) for name, values in content.items())
+    return SeriesColumns(names[order].tolist(), np.argsort(order)[of_row], columns)
 
 
 def _version_known(path: Path, version: int, warn: Warn) -> bool:

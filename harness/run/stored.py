@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,6 +16,8 @@ from harness.schema.errors import StoreError
 from harness.schema.record import SCHEMA_VERSION, Record, RunInfo, Status, StepSeries
 
 Warn = Callable[[str], None]
+IN_COMMON = ("workload", "strategy", "precision", "techniques", "recipe")
+"""Parts of a trial that many have alike, and that nobody changes."""
 
 
 @dataclass
@@ -27,7 +30,7 @@ class StoredRun:
     info: RunInfo
     records: list[Record]
     references: list[Record] = field(default_factory=list)
-    series: dict[str, StepSeries] = field(default_factory=dict)
+    series: Mapping[str, StepSeries] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
@@ -82,9 +85,10 @@ def _run_info(folder: Path) -> RunInfo:
 def read_records(path: Path, warn: Warn) -> list[Record]:
     """The records of a file, in the order of their first line; what is damaged is warned of and left out."""
     found: dict[str, Record] = {}
+    asked: dict[tuple[str, str], Any] = {}
     for number, line in json_lines(path, warn):
         try:
-            record = Record.model_validate(line)
+            record = _record(line, asked)
         except ValidationError as error:
             first = error.errors()[0]
             warn(f"{path}:{number}: {'.'.join(map(str, first['loc']))}: {first['msg']}; left out")
@@ -93,6 +97,17 @@ def read_records(path: Path, warn: Warn) -> list[Record]:
             warn(f"{path}:{number}: trial {record.trial.id} stands there more than once; the last one counts")
         found[record.trial.id] = record
     return list(found.values())
+
+
+def _record(line: dict[str, Any], asked: dict[tuple[str, str], Any]) -> Record:
+    """The record of a line. What trials have in common is one object for all of them: `asked` holds it by its text."""
+    trial = line.get("trial")
+    texts = {name: (name, repr(trial.get(name))) for name in IN_COMMON} if isinstance(trial, dict) else {}
+    shared = {name: asked[text] for name, text in texts.items() if text in asked}
+    record = Record.model_validate(line | {"trial": trial | shared} if isinstance(trial, dict) else line)
+    for name, text in texts.items():
+        asked.setdefault(text, getattr(record.trial, name))
+    return record
 
 
 def find_runs(results: Path) -> list[Path]:

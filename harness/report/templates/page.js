@@ -110,9 +110,24 @@ const value = (row, column, number) => {
   const parsed = parseFloat(text.replace(/,/g, ""));
   return Number.isNaN(parsed) ? null : parsed;
 };
+// columns of a long table keep their widths until the window changes: its rows out of sight need no layout then, when it is sorted
+const widths = new CSSStyleSheet();
+const lay = (table) => {
+  const heads = all("th", table), lines = [...table.tBodies[0].rows];
+  if (lines.length <= 100 || !table.offsetWidth || table.classList.contains("laid")) return;
+  const rules = heads.map((head, at) => `tr > :nth-child(${at + 1}) { width: ${head.getBoundingClientRect().width}px }`);
+  const height = lines.map((row) => row.offsetHeight).find(Boolean) || 0;
+  rules.push(`tr { contain-intrinsic-size: auto ${height}px }`);
+  widths.insertRule(`@media screen { ${rules.map((rule) => `#${table.id} ${rule}`).join(" ")} }`);
+  table.classList.add("laid");
+};
+document.adoptedStyleSheets.push(widths);
+addEventListener("resize", () => {
+  for (const table of all(".laid")) table.classList.remove("laid");
+  widths.replaceSync("");
+});
 for (const table of all("table")) {
   const heads = all("th", table), body = table.tBodies[0], lines = [...body.rows];
-  let later = 0;
   heads.forEach((head, column) => {
     const button = make("button", { type: "button" });
     button.append(...head.childNodes);
@@ -128,11 +143,8 @@ for (const table of all("table")) {
         const order = number ? a - b : collator.compare(a, b);
         return down ? order : -order;
       });
-      // what can be seen at once, the rest when that is drawn
-      const sorted = rows.map(([, row]) => row);
-      body.replaceChildren(...sorted.slice(0, 100));
-      clearTimeout(later);
-      later = setTimeout(() => body.append(...sorted.slice(100)));
+      lay(table);
+      body.replaceChildren(...rows.map(([, row]) => row));
     });
   });
 }
