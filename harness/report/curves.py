@@ -17,8 +17,9 @@ from harness.analyse.ratios import ranked
 from harness.analyse.study import Group
 from harness.report.look import dash
 from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Style, field, pixels, raw, scaled
-from harness.report.plane import CHARACTER, Anchor, Label, Plane, place, widened, write
+from harness.report.plane import Anchor, Label, Plane, place, widened, write
 from harness.report.text import clip
+from harness.report.text_width import width
 from harness.report.thin import SEEN, Floats
 from harness.run.stored import StoredRun
 
@@ -92,9 +93,9 @@ def loss_by_time(curves: Sequence[Curve], picture: Picture) -> Markup | None:
 
 def _plane(curves: Sequence[Curve], picture: Picture) -> Plane:
     losses = [float(end) for curve in curves for end in (curve.loss.min(), curve.loss.max())]
-    width = WIDTH - PADDING.left - PADDING.right
+    across = WIDTH - PADDING.left - PADDING.right
     last = max(curve.end[0] for curve in curves)
-    return Plane(width, HEIGHT, (0, last * 1.02), widened(losses, 0.06))
+    return Plane(across, HEIGHT, (0, last * 1.02), widened(losses, 0.06))
 
 
 def _draw(curves: Sequence[Curve], picture: Picture, plane: Plane, title: str, texts: list[alt.Chart]) -> Markup:
@@ -191,7 +192,7 @@ def _key(curves: Sequence[Curve], picture: Picture, plane: Plane) -> list[alt.Ch
     """Samples of the lines with names and seconds at the end, in the top right corner."""
     soonest = sorted(curves, key=lambda curve: curve.end[0])
     names = [clip(curve.cell.label, 24) for curve in soonest]
-    left = plane.width - CHARACTER * max(len(name) for name in names) - 56
+    left = plane.width - max(map(width, names)) - 56
     samples, labels = [], []
     room = min((y for x, y in _passed(curves, plane) if x > left - 36), default=plane.height) - 12
     for number, (curve, name) in enumerate(zip(soonest, names, strict=True)):

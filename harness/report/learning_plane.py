@@ -11,9 +11,10 @@ from harness.analyse.learning import Learning
 from harness.analyse.quantity import digits
 from harness.report.family_look import DASHES, Drawn
 from harness.report.picture import Picture, Style, field, pixels
-from harness.report.plane import CHARACTER, LINE, Domain, Label, Plane, write
+from harness.report.plane import LINE, Domain, Label, Plane, write
 from harness.report.scaling_chart import apart
 from harness.report.text import clip
+from harness.report.text_width import width
 
 if TYPE_CHECKING:
     import altair as alt
@@ -22,6 +23,8 @@ NEAR = 0.35
 """Target and trivial baselines are drawn where the axis need not grow by more than this share of itself for them."""
 
 
+NAME_ROOM = 124.0
+"""Pixels at most of a name right of the plot."""
 IDLE = "no learning: "
 Level = tuple[str, float, str]
 
@@ -68,8 +71,8 @@ def level_layers(
         text = clip(f"{name.removeprefix(IDLE)} {digits(value)}", 34)
         others = [plane.at(plane.x[0], other)[1] for _name, other, _colour in near if other != value]
         crossed = [(float(px), py) for py in others for px in range(0, int(plane.width), 16)]
-        x, at = _spot(plane, plane.at(plane.x[0], value)[1], CHARACTER * len(text), [*taken, *crossed])
-        taken += [(x + part, at) for part in range(0, int(CHARACTER * len(text)), 8)]
+        x, at = _spot(plane, plane.at(plane.x[0], value)[1], width(text), [*taken, *crossed])
+        taken += [(x + part, at) for part in range(0, int(width(text)), 8)]
         labels.append(Label(x, at, text, "left", "", colour if name == "target" else "var(--muted)"))
     return [*layers, *write(picture, labels)]
 

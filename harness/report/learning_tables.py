@@ -66,7 +66,7 @@ def _family_row(found: Learning, family: Family, look: Look) -> TableRow:
         digits(rung.mean, 4),
         interval_text(list(rung.finals.values()), found.higher) or ABSENT,
         pair.in_figures if pair else ABSENT,
-        ABSENT if pair is None or pair.correlation is None else f"{pair.correlation:.2f}",
+        ABSENT if pair is None or pair.correlation is None else f"{pair.correlation:.2f}".replace("-", "−"),
         _area(area),
         *reach_texts(rung.reach),
         digits(rung.gap.value, 2) if rung.gap else ABSENT,

@@ -79,6 +79,8 @@ def build_page(run: StoredRun | Sequence[StoredRun], folder: Path | None = None)
     axes, look = axes_and_look(studies)
     views = [_view(each, look, f"r{number}", folder) for number, each in enumerate(studies)]
     precisions = list(dict.fromkeys(name for each in studies for name in each.trials["precision"]))
+    if len(precisions) == 1:  # a legend of one says nothing
+        precisions = []
     question = runs[0].info.question if len(runs) == 1 else f"{len(runs)} runs"
     return rendered(
         "page.html.j2",
