@@ -119,13 +119,6 @@ class Family:
         return "largest" if tried[-1] is self.best else "smallest" if tried[0] is self.best else ""
 
     @property
-    def edge_warning(self) -> str:
-        """`sgd: the best rate is the largest tried, 0.3`; empty where the best is not at the edge."""
-        if not self.edge or self.best is None:
-            return ""
-        return f"{self.label}: the best rate is the {self.edge} tried, {self.best.lr:g}"
-
-    @property
     def near(self) -> tuple[float, float] | None:
         """Lowest and highest rate of the unbroken run of rungs around the best one that are within 5 % of it."""
         best = self.best

@@ -15,8 +15,8 @@ import pandas as pd
 from harness.analyse.quantity import count
 from harness.analyse.recipe_names import shared_options, without
 from harness.run.stored import StoredRun
-from harness.schema.record import Record, RunInfo
 from harness.schema.recipe_text import differing
+from harness.schema.record import Record, RunInfo
 from harness.schema.suite import AXES, Choice, Recipe
 from harness.schema.trial import Trial
 
@@ -159,8 +159,15 @@ def _group_labels(keys: Sequence[str], groups: Sequence[tuple[str, ...]]) -> lis
             for index, text in enumerate(group)
             if index not in name_at and text and len({other[index] for other in alike[label]}) > 1
         ]
-        labels.append(", ".join([label, *differing]))
+        labels.append(", ".join([label, *(_in_words(text) for text in differing)]))
     return labels
+
+
+def _in_words(text: str) -> str:
+    """A setting with its key in words: `global batch 64`, `micro-batch max`."""
+    for key in BATCHES:
+        text = text.replace(key, key.replace("micro_batch", "micro-batch").replace("_", " "))
+    return text
 
 
 def _labels(

@@ -10,10 +10,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.analyse.answer import answers, ended
+from harness.analyse.answer import answers
 from harness.analyse.caveats import caveats
 from harness.analyse.cells import MEMORY, Cell
-from harness.analyse.headline import Answer
+from harness.analyse.headline import Answer, ended
 from harness.analyse.quantity import between, duration, listed, rate, size, times
 from harness.analyse.study import Group, Study, study
 from harness.report.fitted_table import Fitted

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from harness.analyse.answer import in_figures
+from harness.analyse.answer import all_alike, held_out_in_words, in_figures
 from harness.analyse.cells import MEMORY, Cell
 from harness.analyse.frame import compared_keys
 from harness.analyse.quantity import digits, duration, listed, rate, size
@@ -205,16 +205,18 @@ def _kinds(group: Group, id_: str) -> Sketch:
 def _held_out(group: Group, id_: str) -> Sketch:
     found = group.held_out
     how = ""
+    empty = "No held-out evaluation is common to the cells that ended well."
     if found is not None:
         target = f" The workload's target is {digits(found.target)}." if found.target is not None else ""
+        empty = f"{held_out_in_words(group)}{target}"
         how = f"{'Higher' if found.higher else 'Lower'} is better. A dot per round, the mean in figures.{target}"
     return Sketch(
         id_,
         f"Held-out {found.name}" if found else "Held-out metric",
         how,
-        lambda picture: held_out(group, picture),
+        lambda picture: None if all_alike(group) else held_out(group, picture),
         [f"{group.named(cell).label} {digits(value, 4)}" for cell, value in (found.values if found else {}).items()],
-        "No held-out evaluation is common to the cells that ended well.",
+        empty,
     )
 
 

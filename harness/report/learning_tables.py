@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.analyse.answer import ended
 from harness.analyse.families import Family, Rung, seeds_text
+from harness.analyse.headline import ended
 from harness.analyse.learned_answer import interval_text, trivial_text
 from harness.analyse.learning import STATE, Learning
 from harness.analyse.paired import Paired

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from harness.analyse.answer import ended, in_figures
+from harness.analyse.answer import in_figures
 from harness.analyse.cells import SPEED, Cell, round_names
+from harness.analyse.headline import ended
 from harness.analyse.quantity import count, digits, times
 from harness.analyse.ratios import ranked
 from harness.analyse.study import Group
@@ -127,9 +128,7 @@ def held_out(group: Group, picture: Picture) -> Markup | None:
     room = max((max(ends) - min(ends)) * 0.08, abs(max(ends)) * 0.005) or 1.0
     title = f"held-out {found.name} after {found.step} steps"
     x = scaled("x", (min(ends) - room, max(ends) + room), title, tickCount=4)
-    lines = [
-        upright(picture, len(shown), value, "var(--good)", x, say=f"target: {digits(value)}") for value in target
-    ]
+    lines = [upright(picture, len(shown), value, "var(--good)", x, say=f"target: {digits(value)}") for value in target]
     dots = _dots(picture, shown, found.rounds, lambda value: digits(value, 4))
     return draw_rows(picture, shown, [*lines, _points(picture, dots, x)])
 

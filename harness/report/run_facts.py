@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from harness.analyse.answer import answers, ended
+from harness.analyse.answer import answers
 from harness.analyse.caveats import caveats
 from harness.analyse.cells import Cell
-from harness.analyse.headline import Answer
+from harness.analyse.headline import Answer, ended
 from harness.analyse.quantity import count
 from harness.analyse.study import Group, Study
 from harness.report.text import clip

@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.analyse.answer import ended
 from harness.analyse.cells import MEMORY, SPEED, Cell
+from harness.analyse.headline import ended
 from harness.analyse.quantity import ABSENT, between, digits, times
 from harness.analyse.study import Group, Study
 from harness.report.columns import MIB, Column, measures

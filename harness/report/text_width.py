@@ -1,6 +1,6 @@
 """How wide text in pictures is: nothing lays it out before the reader's browser does, so it is estimated.
 
-Advances of DejaVu Sans, in ems and rounded up: the widest of the usual system fonts, so that what fits in it fits in all.
+Advances of DejaVu Sans, in ems and rounded up: the widest of the usual system fonts; what fits in it fits in others.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from harness.report.text import clip
 
 ADVANCES = {
     0.3: "'IJijl", 0.35: " ,./:;\\|·\u00a0", 0.4: "()-[]ft", 0.45: "!r", 0.5: '"*_`–', 0.55: "?csz", 0.6: "FLkvxy",
-    0.65: "$0123456789EPSTYabdeghnopqu{}µ", 0.7: "ABCKRVXZ", 0.75: "NU", 0.8: "&DGHOQ", 0.85: "#+<=>^w~×÷±−≥→", 0.9: "M",
+    0.65: "$0123456789EPSTYabdeghnopqu{}µ", 0.7: "ABCKRVXZ", 0.75: "NU", 0.8: "&DGHOQ", 0.85: "#+<=>^w~×÷±−≥→",
+    0.9: "M",
 }  # fmt: skip
 """Ems → characters."""
 OTHER = 1.0
