@@ -79,8 +79,8 @@ class Learning:
 
     @property
     def edges(self) -> list[str]:
-        """Families whose best rate is at the edge of the ladder, those of the same rate together: `lion and sgd: the best
-        rate is the largest tried, 0.3`.
+        """Families whose best rate is at the edge of the ladder, those of the same rate together:
+        `lion and sgd: the best rate is the largest tried, 0.3`.
         """
         found: dict[tuple[str, float], list[str]] = {}
         for family in self.known:

@@ -12,7 +12,16 @@ from harness.analyse.learning import Learning
 from harness.analyse.learning_curves import Floats, LearningCurve, learning_curve, rates
 from harness.analyse.quantity import SPACE, digits, duration
 from harness.report.family_look import Drawn, drawn
-from harness.report.learning_plane import NAME_ROOM, clamp, dashes, end_names, level_layers, same, with_levels
+from harness.report.learning_plane import (
+    NAME_ROOM,
+    band_opacity,
+    clamp,
+    dashes,
+    end_names,
+    level_layers,
+    same,
+    with_levels,
+)
 from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Values, field, raw, scaled
 from harness.report.plane import Domain, Plane
 from harness.report.text_width import fitted, width
@@ -43,7 +52,8 @@ def held_out_curves(found: Learning, pairs: Pairs, picture: Picture, by_time: bo
         if step >= EARLY * curve.steps[-1]
         for value in (curve.low[at], curve.high[at])
     ]
-    domain, near = with_levels(found, (min(late), max(late)))
+    best = (max if found.higher else min)(float(end) for _each, curve in pairs for end in (*curve.low, *curve.high))
+    domain, near = with_levels(found, (min(late), best) if found.higher else (best, max(late)))
     alone = len(pairs) == 1
     texts = [_end_text(each, curve, alone) for each, curve in pairs]
     padding = Padding(44, 16 + max(map(width, texts)), 14, 40)
@@ -56,7 +66,14 @@ def held_out_curves(found: Learning, pairs: Pairs, picture: Picture, by_time: bo
     bands, lines = _values(pairs, picture, plane, by_time)
     detail = field("line:N")
     band = picture.layer(
-        "area", bands, {"fillOpacity": 0.2}, x=x, y=y, y2=field("high:Q"), fill=raw("colour"), detail=detail
+        "area",
+        bands,
+        {"fillOpacity": band_opacity(len(pairs))},
+        x=x,
+        y=y,
+        y2=field("high:Q"),
+        fill=raw("colour"),
+        detail=detail,
     )
     channels = {"detail": detail, "order": field("x:Q"), "stroke": raw("colour"), "strokeDash": dashes()}
     line = picture.layer("line", lines, {"strokeWidth": 1.75}, x=x, y=y, **channels)

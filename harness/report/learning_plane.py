@@ -80,7 +80,7 @@ def level_layers(
 def _spot(plane: Plane, level: float, long: float, taken: Sequence[Domain]) -> tuple[float, float]:
     """Left end and height of a label above or below its line: where it hits least, the further left the better."""
     lefts = [4 + share * (plane.width - long - 8) for share in (0, 1, 0.5, 0.25, 0.75)]
-    spots = [(x, level + up) for up in (-8, 9) for x in lefts if 6 < level + up < plane.height - 4]
+    spots = [(x, level + up) for up in (-8, 9) for x in lefts if -4 < level + up < plane.height - 4]
 
     def hits(spot: tuple[float, float]) -> int:
         x, y = spot
@@ -113,6 +113,11 @@ def end_names(
         picture.layer("rule", leaders, {"color": "var(--muted)", "strokeWidth": 0.7}, **across),
         *write(picture, labels),
     ]
+
+
+def band_opacity(bands: int) -> float:
+    """How opaque bands over seeds are: the more there are, the less, so that they stay apart where they overlap."""
+    return 0.2 if bands <= 2 else max(0.07, 0.36 / bands)
 
 
 def dashes() -> Style:

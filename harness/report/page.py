@@ -13,6 +13,7 @@ from typing import Any
 from harness.analyse.answer import answers
 from harness.analyse.caveats import caveats
 from harness.analyse.headline import Answer
+from harness.analyse.leads import overall
 from harness.analyse.quantity import count, digits, duration
 from harness.analyse.study import Group, Study, study
 from harness.analyse.tiles import Tile, tiles
@@ -54,6 +55,7 @@ class RunView:
     study: Study
     machine: list[str]
     counts: list[tuple[str, str]]
+    overall: list[str]
     answers: list[Answer]
     tiles: list[Tile]
     sections: list[Section]
@@ -110,6 +112,7 @@ def _view(each: Study, look: Look, prefix: str, folder: Path | None) -> RunView:
         study=each,
         machine=machine(info.environment),
         counts=counts(each),
+        overall=overall(each) if len(each.groups) > 1 else [],
         answers=answers(each),
         tiles=tiles(each),
         sections=sections(each, look, prefix),

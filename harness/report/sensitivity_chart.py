@@ -15,6 +15,7 @@ from harness.analyse.quantity import count
 from harness.report.family_look import Drawn, drawn
 from harness.report.learning_plane import (
     NAME_ROOM,
+    band_opacity,
     clamp,
     cut,
     dashes,
@@ -82,7 +83,9 @@ def _bands(lines: Sequence[Drawn], picture: Picture, plane: Plane, x: Any, y: An
         for rung in _known(each)
     ]
     channels = {"detail": field("line:N"), "fill": raw("colour")}
-    return picture.layer("area", values, {"fillOpacity": 0.2}, x=x, y=y, y2=field("high:Q"), **channels)
+    return picture.layer(
+        "area", values, {"fillOpacity": band_opacity(len(lines))}, x=x, y=y, y2=field("high:Q"), **channels
+    )
 
 
 def _lines(lines: Sequence[Drawn], picture: Picture, plane: Plane, x: Any, y: Any) -> Any:
