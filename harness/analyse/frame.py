@@ -123,9 +123,9 @@ def _in_order(info: RunInfo, keys: Sequence[str], groups: Iterable[tuple[str, ..
         each = [one for value in values for one in (value if isinstance(value, list) else [value])]
         written[key] = [Choice.model_validate(one).label if isinstance(one, dict) else str(one) for one in each]
 
-    def place(texts: tuple[str, ...]) -> list[tuple[int, list[str | int]]]:
+    def place(texts: tuple[str, ...]) -> list[tuple[int, bool, list[str | int]]]:
         named = zip(keys, texts, strict=True)
-        return [(_position(text, written.get(key, [])), natural(text)) for key, text in named]
+        return [(_position(text, written.get(key, [])), not text, natural(text)) for key, text in named]
 
     return sorted(groups, key=place)
 

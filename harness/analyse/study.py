@@ -105,7 +105,7 @@ def study(run: StoredRun) -> Study:
     trials = trials_frame(run)
     ratios = ratios_frame(trials)
     cells = with_traces(cells_of(trials, ratios), traces_of(run))
-    groups = [_group(run, number, trials, cells) for number in dict.fromkeys(cell.group for cell in cells)]
+    groups = [_group(run, number, trials, cells) for number in sorted({cell.group for cell in cells})]
     return Study(run, trials, ratios, groups, noise_floor(trials))
 
 

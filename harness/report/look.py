@@ -70,8 +70,8 @@ def look_of(strategies: Iterable[str], idle: Iterable[str] = ()) -> Look:
     names = sorted(
         set(strategies), key=lambda name: (name in last, PREFERRED.index(name) if name in PREFERRED else HUES, name)
     )
-    taken = {name: PREFERRED.index(name) for name in names if name in PREFERRED}
-    free = iter(range(len(PREFERRED), HUES))
+    taken = {name: PREFERRED.index(name) for name in names if name in PREFERRED and name not in last}
+    free = iter([*range(len(PREFERRED), HUES), *(hue for hue in range(len(PREFERRED)) if hue not in taken.values())])
     return Look({name: taken[name] if name in taken else next(free, HUES) for name in names})
 
 
