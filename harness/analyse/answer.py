@@ -6,13 +6,13 @@ Every sentence is derived from the ratios, and none claims more than they show.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.analyse.cells import MEMORY, SPEED, Cell
 from harness.analyse.headline import ENDING, Answer, Part, Parts, sentence
 from harness.analyse.leads import lead
 from harness.analyse.learned_answer import learned
-from harness.analyse.learning import STATE
+from harness.analyse.learning import STATE, Learning
 from harness.analyse.quantity import SPACE, between, count, digits, duration, listed, rate, size, times
 from harness.analyse.ratios import PRACTICAL, log_ratios, ranked, ratio_of_logs
 from harness.analyse.study import Group, Study
@@ -33,7 +33,12 @@ def answer(info: RunInfo, group: Group) -> Answer:
     """What the cells of a group say about the question."""
     if group.learning is not None:
         headline, settled, details = learned(group.learning)
-        rest = [_speed(group), *(_least_memory(group) for _ in group.cells[1:2]), _failed(group), _not_run(group)]
+        rest = [
+            _speed(group, group.learning),
+            *(_least_memory(group) for _ in group.cells[1:2]),
+            _failed(group),
+            _not_run(group),
+        ]
         return Answer(group.label, group.place, headline, (*details, *(text for text in rest if text)), settled)
     headline, settled = _headline(group)
     first, details = lead(info, group), [_ties(group)]
@@ -90,24 +95,26 @@ def _best_against(group: Group, best: Cell, baseline: Cell) -> tuple[Parts, bool
     return (Part("undecided", True), Part(": "), name, Part(" ran at "), figure, Part(f"{at}; {best.why}.")), False
 
 
-def _speed(group: Group) -> str:
-    """What a step takes and an optimizer keeps, beside what is learned."""
-    known = group.with_metric("step_s")
+def _speed(group: Group, found: Learning) -> str:
+    """What a step takes and an optimizer keeps, of each recipe at its best rate, beside what is learned."""
+    known = [(each.short or each.label, each.best.cell) for each in found.known if each.best is not None]
+    known = [(name, cell) for name, cell in known if "step_s" in cell.metrics]
     if not known:
         return ""
-    quickest, slowest = (which(known, key=lambda cell: cell.metrics["step_s"]) for which in (min, max))
     if len(known) == 1:
-        return f"Speed: {_figures(group, quickest)}."
-    fast, slow = quickest.metrics["step_s"], slowest.metrics["step_s"]
-    told = [f"{duration(fast)} ({quickest.label})", *([f"{duration(slow)} ({slowest.label})"] if slow > fast else [])]
-    states = [cell for cell in known if STATE in cell.metrics]
-    least, most = (which(states, key=lambda cell: cell.metrics[STATE], default=None) for which in (min, max))
-    state = ""
-    if least is not None and most is not None:
-        figures = [f"{size(cell.metrics[STATE])} ({cell.label})" for cell in (least, most)]
-        same = most.metrics[STATE] <= (1 + PRACTICAL) * least.metrics[STATE]
-        state = f" State of the optimizer: {size(most.metrics[STATE]) if same else ' to '.join(figures)}."
-    return f"A step takes {' to '.join(told)}.{state}"
+        return f"Speed: {_figures(group, known[0][1])}."
+    step = _ends([(cell.metrics["step_s"], name) for name, cell in known], duration)
+    states = [(cell.metrics[STATE], name) for name, cell in known if STATE in cell.metrics]
+    state = f" State of the optimizer: {_ends(states, size)}." if states else ""
+    return f"At its best rate a step takes {step}.{state}"
+
+
+def _ends(figures: Sequence[tuple[float, str]], say: Callable[[float], str]) -> str:
+    """The least and the most with whose they are; one figure where they differ by less than 1 %."""
+    (least, whose), (most, other) = min(figures), max(figures)
+    if most <= (1 + PRACTICAL) * least:
+        return say(most)
+    return f"{say(least)} ({whose}) to {say(most)} ({other})"
 
 
 def _cost(group: Group, cell: Cell, baseline: Cell) -> str:
@@ -176,7 +183,7 @@ def _least_memory(group: Group) -> str:
 
 def _learning(group: Group) -> str:
     parity = Counter(cell.parity for cell in group.cells if cell.ok)
-    texts = []
+    texts: list[str] = []
     if parity["passed"]:
         texts.append(f"{count(parity['passed'], 'cell')} passed parity with one process in fp32")
     if parity["unchecked"]:

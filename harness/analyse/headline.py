@@ -16,7 +16,7 @@ ENDING = {
     "CRASHED": "crashed",
     "INTERRUPTED": "interrupted",
 }
-OPENINGS = ("no", "nothing", "only", "undecided", "reached", "did", "the", "strong", "weak", "compiling")
+OPENINGS = ("no", "nothing", "only", "undecided", "reached", "did", "the", "strong", "weak", "compiling", "against")
 """Words a headline may begin with other than a cell's name."""
 
 

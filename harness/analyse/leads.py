@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from harness.analyse import compiling, scaling
+from harness.analyse import compiling, fewer_bits, scaling
 from harness.analyse.cells import Cell
 from harness.analyse.headline import Part, Parts
 from harness.analyse.quantity import SPACE, between, count, duration, listed, times
@@ -32,7 +32,7 @@ def lead(info: RunInfo, group: Group) -> Lead | None:
     """What the group says first; None where its question is which cell is fastest, or nothing ended well."""
     if not group.ranking:
         return None
-    return _scaling(info, group) or _compiling(group) or _fits(group)
+    return _scaling(info, group) or _compiling(group) or _fits(group) or _precisions(group)
 
 
 def _scaling(info: RunInfo, group: Group) -> Lead | None:
@@ -83,8 +83,21 @@ def _compiling(group: Group) -> Lead | None:
     opening = Part("compiling pays off after " if sure else ": compiling pays off after ")
     before = () if sure else (Part("undecided", True),)
     figure = Part(f"{compiling.in_steps(best.steps)} steps", True)
-    tail = f"{ends}{soonest}, in {best.label}: {took}, then a step takes {taken} of the time without."
+    doubt = "" if sure else "; within the interval it may never" if ends else "; one round has no interval"
+    tail = f"{ends}{soonest}, in {best.label}: {took}, then a step takes {taken} of the time without{doubt}."
     return Lead((*before, opening, figure, Part(tail)), sure)
+
+
+def _precisions(group: Group) -> Lead | None:
+    """Where more number formats are compared than strategies."""
+    formats, strategies = ({getattr(cell, key) for cell in group.cells} for key in ("precision", "strategy"))
+    found = fewer_bits.of(group)
+    if len(formats) <= len(strategies) or not found:
+        return None
+    told = [Part(f"{'' if at == 0 else '; '}{each.precision}", True) if part == 0 else Part(fewer_bits.in_words(each))
+            for at, each in enumerate(found) for part in (0, 1)]  # fmt: skip
+    opening = Part("against fp32 with the same strategy: ")
+    return Lead((opening, *told, Part(".")), all(each.word != "undecided" for each in found))
 
 
 def _fits(group: Group) -> Lead | None:

@@ -212,6 +212,8 @@ def _trivial(found: Learning) -> str:
     than = "all of these" if len(found.trivial) > 1 else "that"
     whose = "" if found.kind == "workload" else f": {listed(idle, most=5)}"
     said = f" Not better than {than}{whose}." if idle else ""
+    if idle and found.kind != "workload" and len(idle) == len(found.known) > 1:
+        said = f" No recipe is better than {than}."
     return f"Without learning: {trivial_text(found)}.{said}"
 
 

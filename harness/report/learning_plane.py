@@ -70,7 +70,7 @@ def level_layers(
         layers.append(picture.layer("rule", [{"y": value, "about": about}], style, y=y))
         text = clip(f"{name.removeprefix(IDLE)} {digits(value)}", 34)
         others = [plane.at(plane.x[0], other)[1] for _name, other, _colour in near if other != value]
-        crossed = [(float(px), py) for py in others for px in range(0, int(plane.width), 16)]
+        crossed = [(float(px), py) for py in others for px in range(0, int(plane.width), 4)]
         x, at = _spot(plane, plane.at(plane.x[0], value)[1], width(text), [*taken, *crossed])
         taken += [(x + part, at) for part in range(0, int(width(text)), 8)]
         labels.append(Label(x, at, text, "left", "", colour if name == "target" else "var(--muted)"))

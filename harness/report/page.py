@@ -80,9 +80,7 @@ def build_page(run: StoredRun | Sequence[StoredRun], folder: Path | None = None)
     studies = [study(each) for each in runs]
     axes, look = axes_and_look(studies)
     views = [_view(each, look, f"r{number}", folder) for number, each in enumerate(studies)]
-    precisions = list(dict.fromkeys(name for each in studies for name in each.trials["precision"]))
-    if len(precisions) == 1:  # a legend of one says nothing
-        precisions = []
+    precisions = _precisions(studies)
     question = runs[0].info.question if len(runs) == 1 else f"{len(runs)} runs"
     return rendered(
         "page.html.j2",
@@ -95,6 +93,19 @@ def build_page(run: StoredRun | Sequence[StoredRun], folder: Path | None = None)
         glossary=tables.glossary(),
         groups_at_most=GROUPS_AT_MOST,
     )
+
+
+def _precisions(studies: Sequence[Study]) -> list[str]:
+    """Precisions that the pictures tell apart by shape, in the order of the shapes; none where there is but one."""
+    found = {
+        str(name)
+        for each in studies
+        for name, status in zip(each.trials["precision"], each.trials["status"], strict=True)
+        if status != "UNSUPPORTED"
+    }
+    order = list(GLYPHS)
+    shown = sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name))
+    return shown if len(shown) > 1 else []
 
 
 def write_page(run: StoredRun | Sequence[StoredRun], path: Path) -> None:

@@ -75,9 +75,9 @@ def upright(
     picture: Picture, rows: int, value: float, colour: str, x: Style, *, dashed: bool = False, say: str = ""
 ) -> alt.Chart:
     """A value that all rows are held against: an upright line through their marks, open where their texts stand."""
-    about = picture.about([], say)
+    about = {"about": picture.about([], say)} if say else {}  # what says nothing is drawn as one path
     pieces = [
-        {"at": value, "top": number * ROW + MARK - REACH, "bottom": number * ROW + MARK + REACH, "about": about}
+        {"at": value, "top": number * ROW + MARK - REACH, "bottom": number * ROW + MARK + REACH} | about
         for number in range(rows)
     ]
     style = {"color": colour, "strokeWidth": 1.25, "strokeDash": [3, 3] if dashed else [1, 0]}
