@@ -177,7 +177,8 @@ def _least_memory(group: Group) -> str:
         its = size(group.baseline.metrics[MEMORY])
         return f"No cell needs less memory than the baseline by 1{SPACE}% or more: {its} of tensors per device."
     against = f", {times(least.memory)} the baseline" if least.memory is not None and not least.is_baseline else ""
-    speed = f", at {times(least.speed)} its speed" if against and least.speed is not None else ""
+    fast = against and least.speed is not None and group.learning is None
+    speed = f", at {times(least.speed or 1.0)} its speed" if fast else ""
     return f"Least memory: {least.label} with {size(least.metrics[MEMORY])} of tensors per device{against}{speed}."
 
 

@@ -94,8 +94,9 @@ def _precisions(group: Group) -> Lead | None:
     found = fewer_bits.of(group)
     if len(formats) <= len(strategies) or not found:
         return None
-    told = [Part(f"{'' if at == 0 else '; '}{each.precision}", True) if part == 0 else Part(fewer_bits.in_words(each))
-            for at, each in enumerate(found) for part in (0, 1)]  # fmt: skip
+    told: list[Part] = []
+    for each in found:
+        told += [*([Part("; ")] if told else []), Part(each.precision, True), Part(fewer_bits.in_words(each))]
     opening = Part("against fp32 with the same strategy: ")
     return Lead((opening, *told, Part(".")), all(each.word != "undecided" for each in found))
 

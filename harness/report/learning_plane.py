@@ -23,7 +23,7 @@ NEAR = 0.35
 """Target and trivial baselines are drawn where the axis need not grow by more than this share of itself for them."""
 
 
-NAME_ROOM = 124.0
+NAME_ROOM = 142.0
 """Pixels at most of a name right of the plot."""
 IDLE = "no learning: "
 Level = tuple[str, float, str]
@@ -72,7 +72,7 @@ def level_layers(
         others = [plane.at(plane.x[0], other)[1] for _name, other, _colour in near if other != value]
         crossed = [(float(px), py) for py in others for px in range(0, int(plane.width), 4)]
         x, at = _spot(plane, plane.at(plane.x[0], value)[1], width(text), [*taken, *crossed])
-        taken += [(x + part, at) for part in range(0, int(width(text)), 8)]
+        taken += [(x + part, at) for part in range(int(width(text)))]  # no label lies on another
         labels.append(Label(x, at, text, "left", "", colour if name == "target" else "var(--muted)"))
     return [*layers, *write(picture, labels)]
 

@@ -112,8 +112,16 @@ def _target(found: Learning, id_: str) -> Sketch:
         "reached it. Open: seeds that were watched until there and did not reach it; they are counted, never averaged.",
         lambda picture: target_chart.to_target(found, picture),
         target_chart.target_in_words(found),
-        "No step was timed in a recipe that ended well.",
+        _not_reached(found),
     )
+
+
+def _not_reached(found: Learning) -> str:
+    reached = [each.best.reach for each in found.known if each.best is not None and each.best.reach is not None]
+    if reached and not any(at.steps for at in reached):
+        most = max(at.beyond for at in reached)
+        return f"No recipe reached it in any seed: they were watched for {count(int(most), 'step')}."
+    return "No step was timed in a recipe that ended well."
 
 
 def _gaps(found: Learning, id_: str) -> Sketch:
