@@ -24,6 +24,7 @@ from harness.report.document import rendered
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.fit_table import fit_table
 from harness.report.look import Look
+from harness.report.proofs_table import proofs_table, shared_facts
 from harness.report.run_facts import counts, machine
 from harness.report.section import Section
 from harness.report.sections import sections
@@ -64,6 +65,7 @@ class RunView:
     not_run: list[tuple[str, str, list[str]]]
     fits: tables.Table | None
     trials: tables.Table
+    shared_facts: list[str]
     proofs: tables.Table
     environment: list[tuple[str, str]]
     provenance: list[tuple[str, str]]
@@ -132,7 +134,8 @@ def _view(each: Study, look: Look, prefix: str, folder: Path | None) -> RunView:
         not_run=tables.not_run(each),
         fits=fit_table(each, look, f"{prefix}-fits"),
         trials=tables.trials_table(each, look, f"{prefix}-trials"),
-        proofs=tables.proofs_table(each, look, f"{prefix}-proofs"),
+        shared_facts=shared_facts(each),
+        proofs=proofs_table(each, look, f"{prefix}-proofs"),
         environment=tables.environment(each),
         provenance=provenance(each),
         suite=json.dumps(info.suite, indent=1, ensure_ascii=False),

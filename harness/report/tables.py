@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,9 @@ from harness.report.columns import MIB, Column, measures
 from harness.report.kept_files import KeptFile
 from harness.report.look import Look
 from harness.report.run_facts import flat
-from harness.report.text import clip, tail
+from harness.report.text import tail
 from harness.schema.metrics import METRICS, Metric
-from harness.schema.record import Parity, RankResult, Record
+from harness.schema.record import RankResult, Record
 
 FAILURES_AT_MOST = 60
 MEMORY_RATIO = 8
@@ -150,7 +149,7 @@ def trials_table(study: Study, look: Look, id_: str) -> Table:
     named = ["trial_id", "cell", "group_label", "label", "status", "repeat", "seed"]
     for trial in study.trials[[*named, *(name for _column, name, _scale in known)]].to_dict("records"):
         status = str(trial["status"])
-        shown = [ABSENT if status in SILENT else _number(trial[name], scale) for _column, name, scale in known]
+        shown = [ABSENT if status in SILENT else _trial_number(trial[name], name, scale) for _c, name, scale in known]
         place = [str(trial["repeat"] + 1), *([str(trial["seed"])] if several else [])]
         texts = (str(trial["trial_id"]), str(trial["group_label"]), str(trial["label"]), status, *place, *shown)
         kind = "ok" if status == "OK" else "off" if status == "UNSUPPORTED" else "bad"
@@ -158,52 +157,12 @@ def trials_table(study: Study, look: Look, id_: str) -> Table:
     return Table(id_, "Every trial of the run", columns, rows)
 
 
-def proofs_table(study: Study, look: Look, id_: str) -> Table:
-    """Of each cell: parity with one process in fp32, how warm-up ended, and what was read from the live objects."""
-    trials = study.trials[study.trials["status"] != "UNSUPPORTED"].drop_duplicates("cell")
-    trials = trials.sort_values(["group", "label"], kind="stable")
-    several = study.trials["group"].nunique() > 1
-    columns = (
-        *([Column("group", number=False)] if several else []),
-        *(Column(title, number=False) for title in ("cell", "parity", "class")),
-        Column("loss", "error"), Column("loss", "tolerance"), Column("gradient norm", "error"),
-        Column("gradient norm", "tolerance"), Column("warm-up", "", "steps before the timed window", number=False),
-        Column("found on the live objects", "", "facts that were asked for", number=False),
-    )  # fmt: skip
-    rows = [_proof_row(trial, look, several) for trial in trials.to_dict("records")]
-    return Table(id_, "Parity and applied facts, first round of each cell", columns, rows)
+def _trial_number(value: float, name: str, scale: float) -> str:
+    return _number(value, scale, _whole if METRICS[name].unit == "1" and value == value // 1 else digits)
 
 
-def _proof_row(trial: Mapping[Hashable, Any], look: Look, several: bool) -> TableRow:
-    record: Record = trial["record"]
-    parity, warmup = (
-        record.parity or Parity(status="unchecked", equivalence=ABSENT, reason="not reached"),
-        record.warmup,
-    )
-    compared = (parity.loss_error, parity.loss_tolerance, parity.grad_norm_error, parity.grad_norm_tolerance)
-    told = [fact for fact in record.applied if fact.asked is not None or not fact.ok]
-    facts = ", ".join(
-        f"{fact.fact} {_fact(fact.found)}" + ("" if fact.ok else f" (asked {_fact(fact.asked)})") for fact in told
-    )
-    texts = (
-        *([str(trial["group_label"])] if several else []),
-        str(trial["label"]),
-        f"{parity.status}: {parity.reason}" if parity.reason else parity.status,
-        parity.equivalence,
-        *(ABSENT if value is None else f"{value:.1e}" if value else "0" for value in compared),
-        f"{warmup.steps} steps, {'steady' if warmup.steady else 'not steady'}" if warmup else ABSENT,
-        clip(facts, 600) or ABSENT,
-    )
-    bad = parity.status == "failed" or not all(fact.ok for fact in record.applied)
-    return TableRow(texts, look.css([str(trial["cell"])]), "bad" if bad else "ok")
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
 
 
 @dataclass(frozen=True)
