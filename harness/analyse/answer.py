@@ -25,7 +25,7 @@ ALIKE = 0.002
 
 
 def answers(study: Study) -> list[Answer]:
-    """One answer per group, in stored order."""
+    """One answer per group, in the order of the suite."""
     return [answer(study.run.info, group) for group in study.groups]
 
 
