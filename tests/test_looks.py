@@ -19,6 +19,7 @@ from harness.report.learning_plane import band_opacity
 from harness.report.look import HUES, look_of
 from harness.report.page import build_page
 from harness.report.progress import Matrix
+from harness.report.proofs_table import proofs_table, shared_facts
 from harness.report.tables import cells_table, environment
 from harness.run.stored import StoredRun
 from tests import synthetic_recipes as recipes
@@ -170,3 +171,20 @@ def test_heads_of_the_live_matrix_are_whole(width: int) -> None:
     assert "rounds" in shown
     assert "samples/s" in shown
     assert "fp32" in shown, "a name that is cut keeps its end"
+
+
+def test_facts_that_all_cells_share_are_said_once_and_never_one_that_failed() -> None:
+    run = made.synthetic_run(made.Shape(workloads=("gpt",), precisions={"fp32": 1.0}))
+    whole = study(run)
+    shared = shared_facts(whole)
+    assert shared == ["compute_dtype fp32"]
+    rows = proofs_table(whole, look_of(["single"]), "t").rows
+    assert not any("compute_dtype" in row.cells[-1] for row in rows)
+    assert all("world_size" in row.cells[-1] for row in rows), "that differs between cells"
+    wrong = [
+        record.model_copy(update={"applied": [fact.model_copy(update={"ok": False}) for fact in record.applied]})
+        for record in run.records
+    ]
+    broken = study(replace(run, records=wrong))
+    assert shared_facts(broken) == []
+    assert all("(asked" in row.cells[-1] for row in proofs_table(broken, look_of(["single"]), "t").rows)
