@@ -37,7 +37,7 @@ def test_cells_are_grouped_by_what_the_baseline_does_not_name() -> None:
 
 def test_a_key_that_only_the_group_has_goes_into_its_label_where_it_is_needed() -> None:
     frame = trials_frame(made.many_groups(3))
-    assert list(frame["group_label"].unique()) == [f"gpt/nano, global_batch {16 * n}" for n in (1, 2, 3)]
+    assert list(frame["group_label"].unique()) == [f"gpt/nano, global batch {16 * n}" for n in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,9 @@ def one_rate(**ends: Sequence[float]) -> made.Ends:
 def test_the_best_recipe_with_its_rate_interval_seeds_and_time_to_target() -> None:
     headline, details = said(recipes_run())
     assert headline == (
-        "For gpt/nano on 2 × CPU share: the baseline adamw at lr 0.003 learns best: held-out loss 1.52 [1.43, 1.61] "
-        "after 200 steps over 3 seeds, against 1.66 of lion at lr 0.001; it reaches 1.75 after 120 steps (120 to 140) "
-        "× 19.0 ms = 2.28 s (3 of 3 seeds)."
+        "For gpt/nano on 1 of 2 × CPU share: the baseline adamw at lr 0.003 learns best: held-out loss 1.52 "
+        "[1.43, 1.61] after 200 steps over 3 seeds, against 1.66 of lion at lr 0.001; it reaches 1.75 after 120 steps "
+        "(120 to 140) × 19.0 ms = 2.28 s (3 of 3 seeds)."
     )
     assert "Without learning: unigram 3.24, bigram 2.32." in details
     assert (
@@ -384,8 +384,8 @@ def test_each_workload_says_whether_it_reached_its_target() -> None:
     found = answers(study(made.workloads_run()))
     texts = [plain(each.text) for each in found]
     assert texts[0] == (
-        "For gpt/nano on 2 × CPU share: reached its target (loss 1.6) after 160 steps (160 to 180) × 19.0 ms = 3.04 s "
-        "(3 of 3 seeds): held-out loss 1.52 [1.46, 1.59] after 200 steps over 3 seeds."
+        "For gpt/nano on 1 of 2 × CPU share: reached its target (loss 1.6) after 160 steps (160 to 180) × 19.0 ms = "
+        "3.04 s (3 of 3 seeds): held-out loss 1.52 [1.46, 1.59] after 200 steps over 3 seeds."
     )
     assert "reached its target in 2 of 3 seeds only (accuracy 0.97): after 180 steps" in texts[1]
     assert "the other not within 200 steps; held-out accuracy 0.979 [0.938, 1.00]" in texts[1], "no share is above 1"
@@ -401,7 +401,7 @@ def test_a_workload_that_did_not_reach_its_target() -> None:
     )
     assert "Not better than" not in details
     _headline, idle = said(made.workloads_run({"resnet": (0.05, 0.08, 0.1)}))
-    assert "Without learning: majority 0.100. Not better than that: adamw." in idle
+    assert "Without learning: majority 0.100. Not better than that." in idle
 
 
 def test_a_damaged_record_does_not_hide_the_others() -> None:

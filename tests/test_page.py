@@ -234,7 +234,7 @@ def test_pictures_have_names_summaries_and_values(broken: str) -> None:
     page = Page(broken)
     ids = {attributes.get("id") for _tag, attributes in page.elements}
     svgs = page.all("svg")
-    assert len(svgs) == 2 * 9, "two groups, nine figures, each drawn once"
+    assert len(svgs) == 2 * 8, "two groups, nine figures, each drawn once, but for held-out values that are all alike"
     for svg in svgs:
         assert svg["role"] == "img"
         assert {svg["aria-labelledby"], svg["aria-describedby"]} <= ids

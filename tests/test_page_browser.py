@@ -309,7 +309,8 @@ def test_without_javascript_everything_is_there(chromium: Any, tmp_path: Path, k
     page = found.page
     assert page.locator("svg").first.is_visible()
     assert page.locator("#r0-trials tbody tr:visible").count() == page.locator("#r0-trials tbody tr").count() > 0
-    assert page.locator(".chip").first.is_visible()
+    if kind != "workloads":  # there is but one strategy and one recipe
+        assert page.locator(".chip").first.is_visible()
     assert page.locator("button, input").count() == 0, "no switch that does nothing"
     assert page.locator("svg .m title").count() > 5, "the browser's own tooltips say the values"
     found.close()

@@ -73,7 +73,7 @@ def test_drift_that_a_round_shares_cancels() -> None:
 
 def test_cells_of_one_batch_per_device_are_one_group_that_does_not_compare_learning() -> None:
     whole = study(made.scaling_run())
-    assert [group.label for group in whole.groups] == ["gpt/nano, global_batch 64", "gpt/nano, batch_per_device 16"]
+    assert [group.label for group in whole.groups] == ["gpt/nano, global batch 64", "gpt/nano, batch per device 16"]
     strong, weak = whole.groups
     assert (strong.same_batch, weak.same_batch) == (True, False)
     assert strong.held_out is not None

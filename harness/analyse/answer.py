@@ -6,39 +6,47 @@ Every sentence is derived from the ratios, and none claims more than they show.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.analyse.cells import MEMORY, SPEED, Cell
-from harness.analyse.headline import ENDING, Answer, Part, Parts
+from harness.analyse.headline import ENDING, Answer, Part, Parts, sentence
+from harness.analyse.leads import lead
 from harness.analyse.learned_answer import learned
-from harness.analyse.learning import STATE
-from harness.analyse.quantity import between, count, digits, duration, listed, rate, size, times
+from harness.analyse.learning import STATE, Learning
+from harness.analyse.quantity import SPACE, between, count, digits, duration, listed, rate, size, times
 from harness.analyse.ratios import PRACTICAL, log_ratios, ranked, ratio_of_logs
 from harness.analyse.study import Group, Study
+from harness.schema.record import RunInfo
 
 SAME_LEARNING = 0.02
 """Held-out values within this share of their mean are called the same."""
+ALIKE = 0.002
+"""Held-out values within this share of their mean are not drawn: one could not tell one from another."""
 
 
 def answers(study: Study) -> list[Answer]:
-    """One answer per group, in stored order."""
-    return [answer(group) for group in study.groups]
+    """One answer per group, in the order of the suite."""
+    return [answer(study.run.info, group) for group in study.groups]
 
 
-def answer(group: Group) -> Answer:
+def answer(info: RunInfo, group: Group) -> Answer:
     """What the cells of a group say about the question."""
     if group.learning is not None:
         headline, settled, details = learned(group.learning)
-        rest = [_speed(group), *(_least_memory(group) for _ in group.cells[1:2]), _failed(group), _not_run(group)]
+        rest = [
+            _speed(group, group.learning),
+            *(_least_memory(group) for _ in group.cells[1:2]),
+            _failed(group),
+            _not_run(group),
+        ]
         return Answer(group.label, group.place, headline, (*details, *(text for text in rest if text)), settled)
     headline, settled = _headline(group)
-    details = [_ties(group), _least_memory(group), _learning(group), _failed(group), _not_run(group)]
+    first, details = lead(info, group), [_ties(group)]
+    if first is not None:  # the suite asks something else first
+        details = [sentence(headline), *details] if first.speed else details
+        headline, settled = first.headline, first.settled
+    details += [_least_memory(group), _learning(group), _failed(group), _not_run(group)]
     return Answer(group.label, group.place, headline, tuple(text for text in details if text), settled)
-
-
-def ended(cell: Cell) -> str:
-    """How a cell ended, in words."""
-    return ENDING.get(cell.status, cell.status)
 
 
 def in_figures(cell: Cell) -> str:
@@ -87,24 +95,26 @@ def _best_against(group: Group, best: Cell, baseline: Cell) -> tuple[Parts, bool
     return (Part("undecided", True), Part(": "), name, Part(" ran at "), figure, Part(f"{at}; {best.why}.")), False
 
 
-def _speed(group: Group) -> str:
-    """What a step takes and an optimizer keeps, beside what is learned."""
-    known = group.with_metric("step_s")
+def _speed(group: Group, found: Learning) -> str:
+    """What a step takes and an optimizer keeps, of each recipe at its best rate, beside what is learned."""
+    known = [(each.short or each.label, each.best.cell) for each in found.known if each.best is not None]
+    known = [(name, cell) for name, cell in known if "step_s" in cell.metrics]
     if not known:
         return ""
-    quickest, slowest = (which(known, key=lambda cell: cell.metrics["step_s"]) for which in (min, max))
     if len(known) == 1:
-        return f"Speed: {_figures(group, quickest)}."
-    fast, slow = quickest.metrics["step_s"], slowest.metrics["step_s"]
-    told = [f"{duration(fast)} ({quickest.label})", *([f"{duration(slow)} ({slowest.label})"] if slow > fast else [])]
-    states = [cell for cell in known if STATE in cell.metrics]
-    least, most = (which(states, key=lambda cell: cell.metrics[STATE], default=None) for which in (min, max))
-    state = ""
-    if least is not None and most is not None:
-        figures = [f"{size(cell.metrics[STATE])} ({cell.label})" for cell in (least, most)]
-        same = most.metrics[STATE] <= (1 + PRACTICAL) * least.metrics[STATE]
-        state = f" State of the optimizer: {size(most.metrics[STATE]) if same else ' to '.join(figures)}."
-    return f"A step takes {' to '.join(told)}.{state}"
+        return f"Speed: {_figures(group, known[0][1])}."
+    step = _ends([(cell.metrics["step_s"], name) for name, cell in known], duration)
+    states = [(cell.metrics[STATE], name) for name, cell in known if STATE in cell.metrics]
+    state = f" State of the optimizer: {_ends(states, size)}." if states else ""
+    return f"At its best rate a step takes {step}.{state}"
+
+
+def _ends(figures: Sequence[tuple[float, str]], say: Callable[[float], str]) -> str:
+    """The least and the most with whose they are; one figure where they differ by less than 1 %."""
+    (least, whose), (most, other) = min(figures), max(figures)
+    if most <= (1 + PRACTICAL) * least:
+        return say(most)
+    return f"{say(least)} ({whose}) to {say(most)} ({other})"
 
 
 def _cost(group: Group, cell: Cell, baseline: Cell) -> str:
@@ -163,23 +173,34 @@ def _least_memory(group: Group) -> str:
     least = min(known, key=lambda cell: cell.metrics[MEMORY])
     if same_memory(known):
         return f"All cells need the same memory: {size(least.metrics[MEMORY])} of tensors per device."
+    if least.memory is not None and least.memory >= 1 - PRACTICAL and group.baseline is not None:
+        its = size(group.baseline.metrics[MEMORY])
+        return f"No cell needs less memory than the baseline by 1{SPACE}% or more: {its} of tensors per device."
     against = f", {times(least.memory)} the baseline" if least.memory is not None and not least.is_baseline else ""
-    speed = f", at {times(least.speed)} its speed" if against and least.speed is not None else ""
+    fast = against and least.speed is not None and group.learning is None
+    speed = f", at {times(least.speed or 1.0)} its speed" if fast else ""
     return f"Least memory: {least.label} with {size(least.metrics[MEMORY])} of tensors per device{against}{speed}."
 
 
 def _learning(group: Group) -> str:
     parity = Counter(cell.parity for cell in group.cells if cell.ok)
-    texts = []
+    texts: list[str] = []
     if parity["passed"]:
         texts.append(f"{count(parity['passed'], 'cell')} passed parity with one process in fp32")
     if parity["unchecked"]:
         texts.append(f"{count(parity['unchecked'], 'cell')} could not be checked")
     checked = f"{', '.join(texts)}." if texts else ""
-    return " ".join(part for part in (checked, _held_out(group)) if part)
+    return " ".join(part for part in (checked, held_out_in_words(group)) if part)
 
 
-def _held_out(group: Group) -> str:
+def all_alike(group: Group) -> bool:
+    """Whether held-out values of the group's cells are so near one another that a picture of them shows nothing."""
+    found = group.held_out
+    return found is not None and len(found.values) > 1 and found.spread <= ALIKE
+
+
+def held_out_in_words(group: Group) -> str:
+    """What cells reached on held-out data, in a sentence; empty where nothing was evaluated."""
     found = group.held_out
     if found is None:
         return ""
@@ -188,8 +209,9 @@ def _held_out(group: Group) -> str:
     if len(values) == 1:
         return f"Held-out {found.name} {where}: {digits(low, 4)}."
     if found.spread <= SAME_LEARNING:
-        reached = digits(low, 4) if found.spread == 0 else f"{digits(low, 4)} to {digits(high, 4)}"
-        return f"Held-out {found.name} {where} is the same for all: {reached}."
+        least, most = digits(low, 4), digits(high, 4)
+        same = f"the same for all: {least}" if least == most else f"nearly the same for all: {least} to {most}"
+        return f"Held-out {found.name} {where} is {same}."
     best, worst = (high, low) if found.higher else (low, high)
     label = group.named(found.best).label
     return f"Learned best: {label}, held-out {found.name} {digits(best)} {where}; the worst reached {digits(worst)}."

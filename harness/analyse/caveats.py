@@ -87,7 +87,7 @@ def _at_the_edge(study: Study) -> str:
     ]
     if not found:
         return ""
-    return f"Rates beyond the ladder may be better, so these recipes are not at their best. {'; '.join(found)}."
+    return f"Rates beyond the ladder may be better, so these recipes may not be at their best. {'; '.join(found)}."
 
 
 def _no_baseline(study: Study) -> str:

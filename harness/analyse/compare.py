@@ -158,7 +158,7 @@ def _counted(cell: str, criterion: Criterion, sides: tuple[Rounds, Rounds]) -> J
     if low_b <= high_a and low_a <= high_b:
         return replace(said, verdict="undecided", reason="counted, but not the same in all rounds of a side")
     if abs(math.log(effect)) < criterion.band:
-        return replace(said, reason=f"counted: differs by less than {criterion.practical:.0%}")
+        return replace(said, reason=f"counted: differs by less than {100 * criterion.practical:.0f} %")
     worse = (effect > 1) != criterion.higher_is_better
     return replace(said, verdict="regressed" if worse else "improved", reason="counted, and different")
 
@@ -233,9 +233,12 @@ def _verdict(each: _Timed, row: _Row, p: float) -> Judgement:
             said, verdict="regressed" if worse else "improved", reason="shown, corrected for all comparisons"
         )
     if _same(each, row):
-        return replace(said, verdict="same", reason=f"a difference of {criterion.practical:.0%} or more is ruled out")
+        ruled_out = (
+            f"a difference of {100 * criterion.practical:.0f} % or more is ruled out by two one-sided tests at 5 %"
+        )
+        return replace(said, verdict="same", reason=ruled_out)
     if p < ALPHA:
-        few = f"a difference is there, but of less than {criterion.practical:.0%} as it seems"
+        few = f"a difference is there, but of less than {100 * criterion.practical:.0f} % as it seems"
         return replace(said, reason=few if agreed else "a few rounds carry it: sign flips do not agree")
     return _not_shown(said, each, row)
 
@@ -252,7 +255,7 @@ def _not_shown(said: Judgement, each: _Timed, row: _Row) -> Judgement:
         return replace(said, reason="not shown; rounds of one session tell more than two sessions do")
     smallest, needed = math.exp(row.detectable), int(row.needed) if math.isfinite(row.needed) else None
     more = f"about {needed:,} rounds in all would decide" if needed else "no number of rounds would decide"
-    text = f"not shown: these rounds find {smallest - 1:.1%} nine times in ten; {more}"
+    text = f"not shown: these rounds find {100 * (smallest - 1):.1f} % nine times in ten; {more}"
     return replace(said, reason=text, detectable=smallest, needed=needed)
 
 

@@ -17,11 +17,12 @@ from harness.analyse.cells import Cell, HeldOut
 from harness.analyse.evaluations import Divergence, at_step, divergence, evaluated, stopped
 from harness.analyse.paired import Interval, mean_interval
 from harness.analyse.quantity import count, digits
+from harness.analyse.recipe_names import recipe_labels, short_labels
 from harness.analyse.target import Reach, reach
 from harness.run.stored import StoredRun
-from harness.schema.recipe_text import parts_text, telling
+from harness.schema.recipe_text import telling
 from harness.schema.record import Record, Status
-from harness.schema.suite import Choice, Recipe
+from harness.schema.suite import Recipe
 
 NEAR = 0.05
 """A rate is near the best where its held-out value is within this share of the best one's."""
@@ -81,11 +82,14 @@ class Rung:
 
 @dataclass(frozen=True)
 class Family:
-    """A recipe on its ladder. label: what tells it from the others of the group; rungs: ascending rate."""
+    """A recipe on its ladder. label: what tells it from the others of the group; short: the same for pictures, without
+    options where names alone tell the families apart; rungs: ascending rate.
+    """
 
     label: str
     rungs: tuple[Rung, ...]
     higher: bool
+    short: str = ""
 
     @cached_property
     def best(self) -> Rung | None:
@@ -113,13 +117,6 @@ class Family:
         if self.best is None or len(tried) < 2:
             return ""
         return "largest" if tried[-1] is self.best else "smallest" if tried[0] is self.best else ""
-
-    @property
-    def edge_warning(self) -> str:
-        """`sgd: the best rate is the largest tried, 0.3`; empty where the best is not at the edge."""
-        if not self.edge or self.best is None:
-            return ""
-        return f"{self.label}: the best rate is the {self.edge} tried, {self.best.lr:g}"
 
     @property
     def near(self) -> tuple[float, float] | None:
@@ -176,37 +173,9 @@ def families_of(run: StoredRun, members: pd.DataFrame, cells: Sequence[Cell], fo
     for rung in rungs:
         grouped.setdefault(rung.recipe.model_copy(update={"lr": None}), []).append(rung)
     higher = found is not None and found.higher
-    named = zip(_labels(list(grouped), keys), grouped.values(), strict=True)
-    return [Family(label, tuple(sorted(own, key=lambda rung: rung.lr)), higher) for label, own in named]
-
-
-def _labels(recipes: Sequence[Recipe], keys: Sequence[str]) -> list[str]:
-    """What families differ in; options that most have, all with the same value, are left out where names stay apart."""
-    whole = [_label(recipe, keys) for recipe in recipes]
-    short = [_label(recipe.model_copy(update=_without_shared(recipe, recipes, keys)), keys) for recipe in recipes]
-    return short if len(set(short)) == len(short) else whole
-
-
-def _without_shared(recipe: Recipe, recipes: Sequence[Recipe], keys: Iterable[str]) -> dict[str, Choice]:
-    """The recipe's choices without the options that more than half of the recipes have, all with the same value."""
-    update = {}
-    for key in keys:
-        choices = [value for each in recipes if isinstance(value := getattr(each, key), Choice)]
-        given: dict[str, list[object]] = {}
-        for choice in choices:
-            for name, value in choice.options.items():
-                given.setdefault(name, []).append(value)
-        shared = {name for name, own in given.items() if 2 * len(own) > len(recipes) and len(set(own)) == 1}
-        own = getattr(recipe, key)
-        if isinstance(own, Choice) and len(choices) > 1:
-            kept = {name: value for name, value in own.options.items() if name not in shared}
-            update[key] = Choice(name=own.name, options=kept)
-    return update
-
-
-def _label(recipe: Recipe, keys: Iterable[str]) -> str:
-    """What families differ in; where they do not, there is one: its optimizer."""
-    return parts_text(recipe, keys) or (recipe.optimizer.label if recipe.optimizer else "recipe")
+    recipes = list(grouped)
+    named = zip(recipe_labels(recipes, keys), grouped.values(), short_labels(recipes, keys), strict=True)
+    return [Family(label, tuple(sorted(own, key=lambda rung: rung.lr)), higher, short) for label, own, short in named]
 
 
 def _common_length(run: StoredRun, members: pd.DataFrame) -> int:

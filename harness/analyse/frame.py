@@ -5,14 +5,17 @@ A cell is compared with others of its group: cells that are equal on every key t
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from harness.analyse.quantity import count
+from harness.analyse.recipe_names import shared_options, without
 from harness.run.stored import StoredRun
+from harness.schema.recipe_text import differing
 from harness.schema.record import Record, RunInfo
 from harness.schema.suite import AXES, Choice, Recipe
 from harness.schema.trial import Trial
@@ -31,7 +34,7 @@ FIXED_COLUMNS = (
 def trials_frame(run: StoredRun) -> pd.DataFrame:
     """One row per trial, in stored order; reference executions are left out.
 
-    trial_id, cell: content hashes. group: number of the group in order of appearance; group_label, label: short
+    trial_id, cell: content hashes. group: number of the group in the order of the suite; group_label, label: short
     texts that tell groups and the cells of a group apart; main and options: the label in two parts (`fsdp bf16`,
     `reshard_after_forward=false`). is_baseline. strategy: registered name; strategy_label: with options. seed,
     repeat, status, reason, phase. parity: passed, failed, unchecked or None. steady: warm-up ended steady.
@@ -39,7 +42,8 @@ def trials_frame(run: StoredRun) -> pd.DataFrame:
     """
     records = [record for record in run.records if record.trial.kind == "measure"]
     groups = _groups(run.info, records)
-    rows = [_row(run.info, record, groups[record.trial.cell]) for record in records]
+    labels = _labels(run.info, {record.trial.cell: record.trial for record in records}, groups)
+    rows = [_row(run.info, record, groups[record.trial.cell], labels[record.trial.cell]) for record in records]
     names = list(dict.fromkeys(name for record in records for name in record.metrics))
     frame = pd.DataFrame(rows, columns=list(FIXED_COLUMNS))
     measured = pd.DataFrame([record.metrics for record in records], columns=names, dtype=float, index=frame.index)
@@ -103,9 +107,36 @@ def _groups(info: RunInfo, records: Sequence[Record]) -> dict[str, tuple[int, st
     """By cell: number and label of its group."""
     keys = _group_keys(info)
     of_cell = {record.trial.cell: _texts(keys, record.trial) for record in records}
-    numbers = {texts: number for number, texts in enumerate(dict.fromkeys(of_cell.values()))}
+    numbers = {texts: number for number, texts in enumerate(_in_order(info, keys, set(of_cell.values())))}
     labels = dict(zip(numbers, _group_labels(keys, list(numbers)), strict=True))
     return {cell: (numbers[texts], labels[texts]) for cell, texts in of_cell.items()}
+
+
+def _in_order(info: RunInfo, keys: Sequence[str], groups: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Groups as the suite names their workloads and sizes (trials are shuffled), and of these by number and name."""
+    suite = info.suite
+    grid, fixed = suite.get("grid") or {}, suite.get("fixed") or {}
+    tables = [*(suite.get("case") or []), grid, fixed, *(suite.get("include") or [])]
+    written: dict[str, list[str]] = {}
+    for key in ("workload", "size"):
+        values = [table[key] for table in tables if key in table]
+        each = [one for value in values for one in (value if isinstance(value, list) else [value])]
+        written[key] = [Choice.model_validate(one).label if isinstance(one, dict) else str(one) for one in each]
+
+    def place(texts: tuple[str, ...]) -> list[tuple[int, bool, list[str | int]]]:
+        named = zip(keys, texts, strict=True)
+        return [(_position(text, written.get(key, [])), not text, natural(text)) for key, text in named]
+
+    return sorted(groups, key=place)
+
+
+def _position(text: str, among: Sequence[str]) -> int:
+    return among.index(text) if text in among else len(among)
+
+
+def natural(text: str) -> list[str | int]:
+    """To sort by: numbers in a text by their value, `2 devices` before `16 devices`."""
+    return [int(part) if at % 2 else part for at, part in enumerate(re.split(r"([0-9]+)", text))]
 
 
 def _texts(keys: Iterable[str], trial: Trial) -> tuple[str, ...]:
@@ -128,13 +159,39 @@ def _group_labels(keys: Sequence[str], groups: Sequence[tuple[str, ...]]) -> lis
             for index, text in enumerate(group)
             if index not in name_at and text and len({other[index] for other in alike[label]}) > 1
         ]
-        labels.append(", ".join([label, *differing]))
+        labels.append(", ".join([label, *(_in_words(text) for text in differing)]))
     return labels
 
 
-def _row(info: RunInfo, record: Record, group: tuple[int, str]) -> list[Any]:
+def _in_words(text: str) -> str:
+    """A setting with its key in words: `global batch 64`, `micro-batch max`."""
+    for key in BATCHES:
+        text = text.replace(key, key.replace("micro_batch", "micro-batch").replace("_", " "))
+    return text
+
+
+def _labels(
+    info: RunInfo, trials: Mapping[str, Trial], groups: Mapping[str, tuple[int, str]]
+) -> dict[str, tuple[str, str]]:
+    """By cell: its label in two parts, without options that most recipes share, where cells stay apart."""
+    shared = shared_by_recipes(trial.recipe for trial in trials.values())
+    for left_out in (shared, {}):
+        labels = {cell: cell_label(info, trial, left_out) for cell, trial in trials.items()}
+        if len({(groups[cell][0], label) for cell, label in labels.items()}) == len(trials):
+            break
+    return labels
+
+
+def shared_by_recipes(recipes: Iterable[Recipe]) -> dict[str, dict[str, object]]:
+    """By key of a recipe: options of its choices that more than half of the recipes share, rates left out."""
+    distinct = list(dict.fromkeys(recipe.model_copy(update={"lr": None}) for recipe in recipes))
+    found = {key: shared_options(distinct, key) for key in differing(distinct)}
+    return {key: options for key, options in found.items() if options}
+
+
+def _row(info: RunInfo, record: Record, group: tuple[int, str], label: tuple[str, str]) -> list[Any]:
     trial = record.trial
-    main, options = cell_label(info, trial)
+    main, options = label
     return [
         *(trial.id, trial.cell, *group, f"{main} ({options})" if options else main, main, options),
         *(is_baseline(info, trial), trial.strategy.name, trial.strategy.label, trial.precision.label),
@@ -145,10 +202,13 @@ def _row(info: RunInfo, record: Record, group: tuple[int, str]) -> list[Any]:
     ]
 
 
-def cell_label(info: RunInfo, trial: Trial) -> tuple[str, str]:
+def cell_label(
+    info: RunInfo, trial: Trial, shared: Mapping[str, Mapping[str, object]] | None = None
+) -> tuple[str, str]:
     """What tells the cell from others of its group: names (`fsdp bf16`) and options (`reshard_after_forward=false`).
 
     A micro-batch that was searched for is always told (`micro_batch max → 64`): it differs between the cells.
+    shared: by key of a recipe, options to leave out (see `shared_by_recipes`).
     """
     names: list[str] = []
     options = [setting_text("micro_batch", trial.micro_batch_text)] if trial.among else []
@@ -157,7 +217,7 @@ def cell_label(info: RunInfo, trial: Trial) -> tuple[str, str]:
         if key == "micro_batch" and trial.among:
             continue
         if isinstance(value, Recipe):
-            value, numbers = _told_apart(info, value)
+            value, numbers = _told_apart(info, _left_out(value, shared or {}))
             options += numbers
         choices = [value] if isinstance(value, Choice) else list(value) if isinstance(value, tuple) else []
         names += (
@@ -169,6 +229,12 @@ def cell_label(info: RunInfo, trial: Trial) -> tuple[str, str]:
     if not names and options and "recipe" in compared_keys(info):
         return ", ".join(options), ""  # recipes that differ in numbers only
     return " ".join(names) or "plain", ", ".join(options)
+
+
+def _left_out(recipe: Recipe, shared: Mapping[str, Mapping[str, object]]) -> Recipe:
+    own = {key: choice for key in shared if isinstance(choice := getattr(recipe, key), Choice)}
+    update = {key: Choice(name=choice.name, options=without(choice, shared[key])) for key, choice in own.items()}
+    return recipe.model_copy(update=update)
 
 
 def _told_apart(info: RunInfo, recipe: Recipe) -> tuple[tuple[Choice, ...], list[str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.analyse.cells import Cell
+
 ENDING = {
     "OOM": "out of memory",
     "TIMEOUT": "timed out",
@@ -14,8 +16,13 @@ ENDING = {
     "CRASHED": "crashed",
     "INTERRUPTED": "interrupted",
 }
-OPENINGS = ("no", "nothing", "only", "undecided", "reached", "did", "the")
+OPENINGS = ("no", "nothing", "only", "undecided", "reached", "did", "the", "strong", "weak", "compiling", "against")
 """Words a headline may begin with other than a cell's name."""
+
+
+def ended(cell: Cell) -> str:
+    """How a cell ended, in words."""
+    return ENDING.get(cell.status, cell.status)
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,19 @@ class Part:
 
 
 Parts = tuple[Part, ...]
+
+
+def capitalised(headline: Parts) -> Parts:
+    """With a capital, unless it begins with a cell's name."""
+    first = headline[0]
+    if first.text.split(" ", 1)[0].rstrip(":,") not in OPENINGS:
+        return headline
+    return (Part(first.text[0].upper() + first.text[1:], first.strong), *headline[1:])
+
+
+def sentence(headline: Parts) -> str:
+    """The headline as plain text, with a capital."""
+    return "".join(part.text for part in capitalised(headline))
 
 
 @dataclass(frozen=True)
@@ -42,10 +62,7 @@ class Answer:
     @property
     def opening(self) -> Parts:
         """The headline as a sentence that stands alone: with a capital, unless it begins with a cell's name."""
-        first = self.headline[0]
-        if first.text.split(" ", 1)[0].rstrip(":,") not in OPENINGS:
-            return self.headline
-        return (Part(first.text[0].upper() + first.text[1:], first.strong), *self.headline[1:])
+        return capitalised(self.headline)
 
     @property
     def text(self) -> str:

@@ -185,9 +185,12 @@ def _gaps(found: Learning) -> str:
     if not known:
         return ""
     least, most = (which(known, key=lambda pair: pair[0]) for which in (min, max))
-    start = f"Generalisation gap, how much worse {found.name} is on held-out samples than on training samples"
+    easier = " (below 0: held-out samples are the easier ones)" if least[0] < 0 else ""
+    start = f"Generalisation gap, how much worse {found.name} is on held-out samples than on training samples{easier}"
     if len(known) == 1:
         return f"{start}: {digits(least[0], 2)}."
+    if digits(least[0], 2) == digits(most[0], 2):
+        return f"{start}: {digits(least[0], 2)} in all."
     return f"{start}: least {digits(least[0], 2)} ({least[1].label}), most {digits(most[0], 2)} ({most[1].label})."
 
 
@@ -207,7 +210,10 @@ def _trivial(found: Learning) -> str:
         return ""
     idle = [named(found, each) for each in found.known if each.best and not better_than_trivial(found, each.best)]
     than = "all of these" if len(found.trivial) > 1 else "that"
-    said = f" Not better than {than}: {listed(idle, most=5)}." if idle else ""
+    whose = "" if found.kind == "workload" else f": {listed(idle, most=5)}"
+    said = f" Not better than {than}{whose}." if idle else ""
+    if idle and found.kind != "workload" and len(idle) == len(found.known) > 1:
+        said = f" No recipe is better than {than}."
     return f"Without learning: {trivial_text(found)}.{said}"
 
 

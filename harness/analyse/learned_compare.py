@@ -195,18 +195,21 @@ def _verdict(
         return replace(said, verdict="regressed" if worse else "improved", reason=told)
     if same < ALPHA_SAME:
         return replace(
-            said, verdict="same", reason=f"a difference of {criterion.practical:.1%} or more is ruled out{pairing}"
+            said,
+            verdict="same",
+            reason=f"a difference of {100 * criterion.practical:.1f} % or more is ruled out{pairing}",
         )
     if p < _alpha(criterion):
         return replace(
-            said, reason=f"a difference is there, but of less than {criterion.practical:.1%} as it seems{pairing}"
+            said,
+            reason=f"a difference is there, but of less than {100 * criterion.practical:.1f} % as it seems{pairing}",
         )
     found = math.exp(smallest)
     more = (
         f"about {needed:,.0f} seeds in all would decide" if math.isfinite(needed) else "no number of seeds would decide"
     )
     return replace(
-        said, reason=f"not shown: these seeds find {found - 1:.1%} nine times in ten; {more}{pairing}",
+        said, reason=f"not shown: these seeds find {100 * (found - 1):.1f} % nine times in ten; {more}{pairing}",
         detectable=found, needed=int(needed) if math.isfinite(needed) else None,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from harness.analyse.cells import Cell, HeldOut, workload_facts
 from harness.analyse.families import Family, Rung, families_of
 from harness.analyse.frame import compared_keys, setting, setting_text
 from harness.analyse.paired import Paired, adjusted, judged, paired
-from harness.analyse.quantity import SPACE
+from harness.analyse.quantity import SPACE, listed
 from harness.run.stored import StoredRun
 from harness.schema.recipe_text import differing
 from harness.schema.record import Record, RunInfo
@@ -79,8 +79,16 @@ class Learning:
 
     @property
     def edges(self) -> list[str]:
-        """A warning for each family whose best rate is at the edge of the ladder."""
-        return [text for family in self.known if (text := family.edge_warning)]
+        """Families whose best rate is at the edge of the ladder, those of the same rate together:
+        `lion and sgd: the best rate is the largest tried, 0.3`.
+        """
+        found: dict[tuple[str, float], list[str]] = {}
+        for family in self.known:
+            if family.edge and family.best is not None:
+                found.setdefault((family.edge, family.best.lr), []).append(family.label)
+        return [
+            f"{listed(names, most=8)}: the best rate is the {edge} tried, {lr:g}" for (edge, lr), names in found.items()
+        ]
 
     @property
     def ladder(self) -> bool:

@@ -140,7 +140,7 @@ def _verdict(found: Paired, p_holm: float, higher: bool) -> tuple[Verdict, str]:
     if p_holm < 1 - CONFIDENCE and abs(apart.value) >= PRACTICAL * unit:
         return ("better" if (apart.value > 0) == higher else "worse"), "shown, corrected for all comparisons"
     if max(abs(apart.low), abs(apart.high)) < RULED_OUT * unit:
-        return "no difference shown", f"a difference of {RULED_OUT:.0%} or more is ruled out"
+        return "no difference shown", f"a difference of {100 * RULED_OUT:.0f} % or more is ruled out"
     if apart.low <= 0 <= apart.high:
         return "undecided", "the interval holds both 0 and differences that matter"
     return "undecided", "does not stand once corrected for all comparisons: more seeds would tell"

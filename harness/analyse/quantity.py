@@ -1,6 +1,7 @@
 """Numbers as people read them: `1.62×`, `18.4 ms`, `226 MiB`, `12.3 k tokens/s`. Three significant digits.
 
-A no-break space stands between number and unit, so that no line of text ends between them.
+A no-break space stands between number and unit, so that no line of text ends between them; below 0 a minus sign stands,
+not a hyphen.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ ABSENT = "–"
 
 
 def digits(value: float, significant: int = 3) -> str:
-    """A number with so many significant digits, never in powers of ten: `0.0123`, `1.62`, `226`, `12,300`."""
+    """A number with so many significant digits, never in powers of ten: `0.0123`, `1.62`, `226`, `12,300`, `−0.19`."""
+    if value < 0:
+        return f"−{digits(-value, significant)}" if math.isfinite(value) else ABSENT
     if not math.isfinite(value):
         return ABSENT
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(value)))
+    exponent = math.floor(math.log10(value))
     if not -7 < exponent < 15:
         return f"{value:.{significant - 1}e}"
     rounded = round(value, significant - 1 - exponent)
-    if abs(rounded) >= 10.0 ** (exponent + 1):  # 9.996 became 10.0
+    if rounded >= 10.0 ** (exponent + 1):  # 9.996 became 10.0
         exponent += 1
     return f"{rounded:,.{max(0, significant - 1 - exponent)}f}"
 
@@ -66,6 +69,7 @@ def rate(per_second: float, unit: str) -> str:
     """Units of work per second: `12.3 k tokens/s`."""
     if not math.isfinite(per_second):
         return ABSENT
+    unit = unit.replace("_", " ")
     for prefix, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(per_second) >= 10 * scale or (prefix != "k" and abs(per_second) >= scale):
             return f"{digits(per_second / scale)}{SPACE}{prefix}{SPACE}{unit}s/s"

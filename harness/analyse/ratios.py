@@ -144,7 +144,7 @@ def verdict(ratio: Ratio, p_holm: float | None, higher_is_faster: bool) -> tuple
         return ("faster" if (ratio.value > 1) == higher_is_faster else "slower"), "shown, corrected for all comparisons"
     band = math.log1p(RULED_OUT)
     if -band < math.log(ratio.low) and math.log(ratio.high) < band:
-        return "no difference shown", f"a difference of {RULED_OUT:.0%} or more is ruled out"
+        return "no difference shown", f"a difference of {100 * RULED_OUT:.0f} % or more is ruled out"
     if ratio.low <= 1 <= ratio.high:
         return "undecided", "the interval holds both 1 and differences that matter"
     return "undecided", "does not stand once corrected for all comparisons: more rounds would tell"

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from harness.analyse.answer import ended
 from harness.analyse.cells import SPEED, Cell
 from harness.analyse.frame import BATCHES, compared_keys, setting, setting_text
+from harness.analyse.headline import ended
 from harness.analyse.quantity import SPACE, count, digits, listed, times
 from harness.analyse.ratios import Ratio
 from harness.analyse.study import Group, Study
@@ -193,6 +193,13 @@ def in_figures(point: Point) -> str:
         return ""
     interval = interval_in_percent(point.efficiency)
     return f"{times(point.speed_up.value)} ({in_percent(point.share)}{SPACE}%{interval and f' {interval}'} of ideal)"
+
+
+def kept(point: Point) -> str:
+    """`60 % [50, 72]`, the share of each device's speed that is kept; empty where there is no efficiency."""
+    if point.efficiency is None:
+        return ""
+    return f"{in_percent(point.share)}{SPACE}% {interval_in_percent(point.efficiency)}".rstrip()
 
 
 def in_percent(share: float) -> str:

@@ -105,7 +105,7 @@ def study(run: StoredRun) -> Study:
     trials = trials_frame(run)
     ratios = ratios_frame(trials)
     cells = with_traces(cells_of(trials, ratios), traces_of(run))
-    groups = [_group(run, number, trials, cells) for number in dict.fromkeys(cell.group for cell in cells)]
+    groups = [_group(run, number, trials, cells) for number in sorted({cell.group for cell in cells})]
     return Study(run, trials, ratios, groups, noise_floor(trials))
 
 
@@ -120,13 +120,15 @@ def _group(run: StoredRun, number: int, trials: pd.DataFrame, cells: list[Cell])
 
 
 def place_of(records: Iterable[Record]) -> str:
-    """The devices cells of a group had: `2 × NVIDIA H200`, `2 × CPU share (1 core each)`."""
+    """The devices cells of a group had: `2 × NVIDIA H200`, `1 of 2 × CPU share (1 core each)` where none used more."""
     records = list(records)
     slots = records[0].trial.device_slots
+    used = max(record.trial.devices * record.trial.shares for record in records)
+    of = f"{used}{SPACE}of{SPACE}" if used < slots else ""
     ranks = [rank for record in records for rank in record.per_rank]
     if records[0].trial.device != "cpu":
         name = next((rank.device for rank in ranks if rank.device), records[0].trial.device)
-        return f"{slots}{SPACE}× {name}"
+        return f"{of}{slots}{SPACE}× {name}"
     cores = len({core for rank in ranks for core in rank.cores})
     each = f" ({count(cores // slots, 'core')}{' each' if slots > 1 else ''})" if cores >= slots else ""
-    return f"{slots}{SPACE}× CPU share{each}" if slots > 1 else f"CPU{each}"
+    return f"{of}{slots}{SPACE}× CPU share{each}" if slots > 1 else f"CPU{each}"

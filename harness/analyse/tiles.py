@@ -43,7 +43,7 @@ def tiles(study: Study) -> list[Tile]:
         Tile(
             "To the target" if alone else "First to target", _each(study, _first), "training seconds, median of seeds"
         ),
-        Tile("Fastest", _each(study, _fastest), "throughput against the baseline"),
+        Tile("Fastest", _each(study, _fastest), f"throughput{'' if study.ratios.empty else ' against the baseline'}"),
         Tile("Least memory", _each(study, _least), "peak bytes of tensors on a device"),
         Tile("Learned", _each(study, _learned), "training seconds to the target, else the held-out metric"),
     ]
@@ -124,7 +124,7 @@ def _learned(group: Group) -> Line | None:
 def _noise(study: Study) -> Tile:
     if study.noise is None:
         return Tile("Run-to-run noise", (Line("unknown", "no cell has two rounds"),))
-    what = f"of step time between rounds of a cell ({study.noise.df} degrees of freedom)"
+    what = f"of step time between rounds of a cell ({count(study.noise.df, 'degree of freedom', 'degrees of freedom')})"
     note = "single runs that differ by less say nothing; ratios within rounds cancel part of it"
     return Tile("Run-to-run noise", (Line(f"± {percent(study.noise.sd)}", what),), note)
 

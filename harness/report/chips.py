@@ -38,14 +38,14 @@ class Axis:
 def axes_and_look(studies: Sequence[Study]) -> tuple[list[Axis], Look]:
     """The switches of a page, and how its strategies look and its cells are found by them.
 
-    Strategies are left out where there is but one and recipes are what is compared.
+    Strategies are left out where there is but one: a switch alone would hide all there is.
     """
-    look = look_of(name for each in studies for name in each.trials["strategy"])
+    look = look_of(*_strategies(studies))
     trials = {record.trial.cell: record.trial for each in studies for record in each.trials["record"]}
     names = {key: list(dict.fromkeys(name for trial in trials.values() for name in _names(trial, key))) for key in
              _compared(studies)}  # fmt: skip
     names = {key: found for key, found in names.items() if len(found) > 1}
-    if len(look.slots) > 1 or not names:
+    if len(look.slots) > 1:
         names = {STRATEGY: list(look.slots)} | names
     hues = _hues(studies) | {(STRATEGY, name): slot for name, slot in look.slots.items()}
     number = iter(range(sum(map(len, names.values()))))
@@ -59,6 +59,13 @@ def axes_and_look(studies: Sequence[Study]) -> tuple[list[Axis], Look]:
         for cell, trial in trials.items()
     }
     return axes, replace(look, classes=classes)
+
+
+def _strategies(studies: Sequence[Study]) -> tuple[set[str], set[str]]:
+    """All strategies of a page, and those of them that none of its trials could run with."""
+    pairs = {pair for each in studies for pair in zip(each.trials["strategy"], each.trials["status"], strict=True)}
+    named, ran = {str(name) for name, _status in pairs}, {name for name, status in pairs if status != "UNSUPPORTED"}
+    return named, named - ran
 
 
 def _compared(studies: Sequence[Study]) -> list[str]:

@@ -50,7 +50,7 @@ def percent(ratio: float) -> str:
     """A ratio of B to A as what B has more: `+3.1 %`, `−0.4 %`; from a factor of 2 on as that: `2.5×`."""
     if not 0.5 < ratio < 2:
         return f"{ratio:.3g}×"
-    return f"{(ratio - 1) * 100:+.1f}{SPACE}%".replace("-", "−")
+    return f"{(ratio - 1) * 100:+.1f}{SPACE}%".replace("-0.0", "+0.0").replace("-", "−")
 
 
 def comparison(judgements: Sequence[Judgement], labels: Mapping[str, str]) -> RenderableType:

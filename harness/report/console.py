@@ -10,10 +10,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.analyse.answer import answers, ended
+from harness.analyse.answer import answers
 from harness.analyse.caveats import caveats
 from harness.analyse.cells import MEMORY, Cell
-from harness.analyse.headline import Answer
+from harness.analyse.headline import Answer, ended
+from harness.analyse.leads import overall
 from harness.analyse.quantity import between, duration, listed, rate, size, times
 from harness.analyse.study import Group, Study, study
 from harness.report.fitted_table import Fitted
@@ -30,7 +31,7 @@ VERDICT_STYLES = {"faster": "green", "slower": "red", "undecided": "yellow"}
 def run_summary(run: StoredRun) -> RenderableType:
     """The answer sentences, a table per group, failures and caveats of a run, in this order."""
     found = study(run)
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [Text(clip(text, 400)) for text in overall(found) if len(found.groups) > 1]
     for said, group in zip(answers(found), found.groups, strict=True):
         shown = recipes(group, group.learning) if group.learning else ranking(group)
         parts += [_sentence(said), shown, Text()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from harness.analyse.ratios import ranked
 from harness.analyse.study import Group
 from harness.report.look import dash
 from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Style, field, pixels, raw, scaled
-from harness.report.plane import CHARACTER, Anchor, Label, Plane, place, widened, write
+from harness.report.plane import Anchor, Label, Plane, place, widened, write
 from harness.report.text import clip
+from harness.report.text_width import fitted, width
 from harness.report.thin import SEEN, Floats
 from harness.run.stored import StoredRun
 
@@ -32,6 +33,8 @@ POINTS_OF_ALL = 1200
 CURVES_AT_MOST = 12
 PADDING = Padding(36, 14, 10, 40)
 KEY_LINE = 15
+KEY_NAME = 170.0
+"""Pixels at most of a name in the key that stands in the plot."""
 ONE_LINE = 6
 """Pixels up to which curves look like one."""
 
@@ -87,17 +90,25 @@ def loss_by_time(curves: Sequence[Curve], picture: Picture) -> Markup | None:
     if not curves:
         return None
     plane = _plane(curves, picture)
-    return _draw(curves, picture, plane, "training seconds", _key(curves, picture, plane))
+    key, above = _key(curves, picture, plane)
+    return _draw(curves, picture, plane, "training seconds", key, replace(PADDING, top=PADDING.top + above))
 
 
 def _plane(curves: Sequence[Curve], picture: Picture) -> Plane:
     losses = [float(end) for curve in curves for end in (curve.loss.min(), curve.loss.max())]
-    width = WIDTH - PADDING.left - PADDING.right
+    across = WIDTH - PADDING.left - PADDING.right
     last = max(curve.end[0] for curve in curves)
-    return Plane(width, HEIGHT, (0, last * 1.02), widened(losses, 0.06))
+    return Plane(across, HEIGHT, (0, last * 1.02), widened(losses, 0.06))
 
 
-def _draw(curves: Sequence[Curve], picture: Picture, plane: Plane, title: str, texts: list[alt.Chart]) -> Markup:
+def _draw(
+    curves: Sequence[Curve],
+    picture: Picture,
+    plane: Plane,
+    title: str,
+    texts: list[alt.Chart],
+    padding: Padding = PADDING,
+) -> Markup:
     """All curves as one layer, slowest first so that the fastest lies on top, each thinned to what can be seen."""
     most = max(40, min(POINTS_AT_MOST, POINTS_OF_ALL // len(curves)))
     values = []
@@ -115,7 +126,7 @@ def _draw(curves: Sequence[Curve], picture: Picture, plane: Plane, title: str, t
         "strokeDash": _dashes(curves),
     }
     lines = picture.layer("line", values, {"strokeWidth": 1.75, "strokeJoin": "round"}, x=x, y=y, **channels)
-    return picture.draw([lines, *texts], plane.width, plane.height, PADDING)
+    return picture.draw([lines, *texts], plane.width, plane.height, padding)
 
 
 def _as_drawn(curves: Sequence[Curve], plane: Plane) -> Iterator[tuple[Curve, Curve]]:
@@ -187,24 +198,28 @@ def _bundle_texts(names: list[str], of: int) -> tuple[str, ...]:
     )
 
 
-def _key(curves: Sequence[Curve], picture: Picture, plane: Plane) -> list[alt.Chart]:
-    """Samples of the lines with names and seconds at the end, in the top right corner."""
+def _key(curves: Sequence[Curve], picture: Picture, plane: Plane) -> tuple[list[alt.Chart], float]:
+    """Samples of the lines with names and seconds at the end, in the top right corner where falling curves leave room
+    for all, else above the plot; and how many pixels of room they take there.
+    """
     soonest = sorted(curves, key=lambda curve: curve.end[0])
-    names = [clip(curve.cell.label, 24) for curve in soonest]
-    left = plane.width - CHARACTER * max(len(name) for name in names) - 56
+    texts = [duration(curve.end[0]) for curve in soonest]
+    names = [fitted(curve.cell.label, KEY_NAME) for curve in soonest]
+    left = plane.width - max(map(width, names)) - max(map(width, texts)) - 10
+    free = min((y for x, y in _passed(curves, plane) if x > left - 36), default=plane.height) - 12
+    above = 0.0 if 8.0 + (len(names) - 1) * KEY_LINE <= free else len(names) * KEY_LINE + 6.0
+    if above:
+        names = [fitted(curve.cell.label, plane.width - 46 - max(map(width, texts))) for curve in soonest]
+        left = 30.0
     samples, labels = [], []
-    room = min((y for x, y in _passed(curves, plane) if x > left - 36), default=plane.height) - 12
-    for number, (curve, name) in enumerate(zip(soonest, names, strict=True)):
-        y, classes = 8.0 + number * KEY_LINE, picture.look.css([curve.cell.cell])
-        if y > room:
-            labels.append(Label(left, y, f"and {len(soonest) - number} more", "left", "", "var(--muted)"))
-            break
+    for number, (curve, name, text) in enumerate(zip(soonest, names, texts, strict=True)):
+        y, classes = 8.0 + number * KEY_LINE - above, picture.look.css([curve.cell.cell])
         sample = {"x": left - 30, "to": left - 6, "y": y, "about": picture.about([curve.cell.cell])}
         samples.append(sample | _line_of(curve, picture))
         labels.append(Label(left, y, name, "left", classes, "var(--ink)"))
-        labels.append(Label(plane.width, y, duration(curve.end[0]), "right", classes, "var(--muted)"))
+        labels.append(Label(plane.width, y, text, "right", classes, "var(--muted)"))
     ends = {"x": pixels("x"), "x2": field("to:Q"), "y": pixels("y")}
     line = picture.layer(
         "rule", samples, {"strokeWidth": 1.75}, **ends, stroke=raw("colour"), strokeDash=_dashes(curves)
     )
-    return [line, *write(picture, labels)]
+    return [line, *write(picture, labels)], above

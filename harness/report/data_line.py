@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.analyse.cells import workload_facts
+from harness.analyse.frame import shared_by_recipes
 from harness.analyse.quantity import count, digits
 from harness.analyse.study import Group, Study
 from harness.schema.memory_size import memory_text
 from harness.schema.recipe_text import differing
+from harness.schema.suite import Choice, Recipe
 
 
 def data_line(each: Study, group: Group) -> str:
@@ -35,7 +39,20 @@ def data_line(each: Study, group: Group) -> str:
 def recipe_in_words(group: Group) -> str:
     """What the recipes of a group have in common."""
     recipes = [record.trial.recipe for record in group.trials["record"]]
-    return recipes[0].model_copy(update=dict.fromkeys(differing(recipes))).label or "recipes differ"
+    alike = recipes[0].model_copy(update=dict.fromkeys(differing(recipes))).label or "recipes differ"
+    return ", ".join([alike, *shared_in_words(recipes)])
+
+
+def shared_in_words(recipes: Sequence[Recipe]) -> list[str]:
+    """Options that labels leave out, since most recipes share them: `warmup_steps=20 in 7 of 8 schedules`."""
+    distinct = list(dict.fromkeys(recipe.model_copy(update={"lr": None}) for recipe in recipes))
+    told = []
+    for key, options in shared_by_recipes(distinct).items():
+        for name, value in options.items():
+            own = [each for each in distinct if isinstance(at := getattr(each, key), Choice) and name in at.options]
+            told.append(f"{Choice(name=key, options={name: value}).label[len(key) + 1 : -1]} in {len(own)} of "
+                        f"{count(len(distinct), key)}")  # fmt: skip
+    return told
 
 
 def batch_in_words(group: Group) -> str:

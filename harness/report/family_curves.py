@@ -12,10 +12,19 @@ from harness.analyse.learning import Learning
 from harness.analyse.learning_curves import Floats, LearningCurve, learning_curve, rates
 from harness.analyse.quantity import SPACE, digits, duration
 from harness.report.family_look import Drawn, drawn
-from harness.report.learning_plane import clamp, dashes, end_names, level_layers, same, with_levels
+from harness.report.learning_plane import (
+    NAME_ROOM,
+    band_opacity,
+    clamp,
+    dashes,
+    end_names,
+    level_layers,
+    same,
+    with_levels,
+)
 from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Values, field, raw, scaled
-from harness.report.plane import CHARACTER, Domain, Plane
-from harness.report.text import clip
+from harness.report.plane import Domain, Plane
+from harness.report.text_width import fitted, width
 from harness.run.stored import StoredRun
 
 EARLY = 0.2
@@ -43,20 +52,28 @@ def held_out_curves(found: Learning, pairs: Pairs, picture: Picture, by_time: bo
         if step >= EARLY * curve.steps[-1]
         for value in (curve.low[at], curve.high[at])
     ]
-    domain, near = with_levels(found, (min(late), max(late)))
+    best = (max if found.higher else min)(float(end) for _each, curve in pairs for end in (*curve.low, *curve.high))
+    domain, near = with_levels(found, (min(late), best) if found.higher else (best, max(late)))
     alone = len(pairs) == 1
     texts = [_end_text(each, curve, alone) for each, curve in pairs]
-    padding = Padding(44, 16 + CHARACTER * max(map(len, texts)), 14, 40)
-    width = WIDTH - padding.left - padding.right
+    padding = Padding(44, 16 + max(map(width, texts)), 14, 40)
+    across = WIDTH - padding.left - padding.right
     last = max(float(curve.along(by_time)[-1]) for _each, curve in pairs)
     height = HEIGHT if not alone else 200
-    plane = Plane(width, height, (0, last * 1.02), domain)
+    plane = Plane(across, height, (0, last * 1.02), domain)
     x = scaled("x", plane.x, "training seconds" if by_time else "optimizer step", tickCount=5, grid=False)
     y = scaled("y", plane.y, None, tickCount=5 if not alone else 4)
     bands, lines = _values(pairs, picture, plane, by_time)
     detail = field("line:N")
     band = picture.layer(
-        "area", bands, {"fillOpacity": 0.2}, x=x, y=y, y2=field("high:Q"), fill=raw("colour"), detail=detail
+        "area",
+        bands,
+        {"fillOpacity": band_opacity(len(pairs))},
+        x=x,
+        y=y,
+        y2=field("high:Q"),
+        fill=raw("colour"),
+        detail=detail,
     )
     channels = {"detail": detail, "order": field("x:Q"), "stroke": raw("colour"), "strokeDash": dashes()}
     line = picture.layer("line", lines, {"strokeWidth": 1.75}, x=x, y=y, **channels)
@@ -73,7 +90,7 @@ def held_out_curves(found: Learning, pairs: Pairs, picture: Picture, by_time: bo
 
 def _end_text(each: Drawn, curve: LearningCurve, alone: bool) -> str:
     value = digits(float(curve.mean[-1]))
-    return value if alone else f"{clip(each.family.label, 16)} {value}"
+    return value if alone else f"{fitted(each.family.short, NAME_ROOM - width(value))} {value}"
 
 
 def _values(pairs: Pairs, picture: Picture, plane: Plane, by_time: bool) -> tuple[Values, Values]:
@@ -126,12 +143,12 @@ def learning_rates(run: StoredRun, found: Learning, picture: Picture) -> Markup 
     pairs = [(each, own) for each in drawn(found) if (own := rates(run, each.family)) is not None]
     if not pairs:
         return None
-    texts = [clip(each.family.label, 20) for each, _own in pairs]
-    padding = Padding(44, 16 + CHARACTER * max(map(len, texts)), 14, 40)
-    width = WIDTH - padding.left - padding.right
+    texts = [fitted(each.family.short, NAME_ROOM) for each, _own in pairs]
+    padding = Padding(44, 16 + max(map(width, texts)), 14, 40)
+    across = WIDTH - padding.left - padding.right
     last = max(float(steps[-1]) for _each, (steps, _share) in pairs)
     highest = max(float(share.max()) for _each, (_steps, share) in pairs)
-    plane = Plane(width, 220, (0, last * 1.02), (0.0, max(1.0, highest) * 1.05))
+    plane = Plane(across, 220, (0, last * 1.02), (0.0, max(1.0, highest) * 1.05))
     x = scaled("x", plane.x, "optimizer step", tickCount=5, grid=False)
     y: Any = scaled("y", plane.y, None, tickCount=5, labelExpr=f"format(100 * datum.value, '~g') + '{SPACE}%'")
     values = [

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from harness.analyse.answer import in_figures
+from harness.analyse.answer import all_alike, held_out_in_words, in_figures
 from harness.analyse.cells import MEMORY, Cell
 from harness.analyse.frame import compared_keys
 from harness.analyse.quantity import digits, duration, listed, rate, size
@@ -19,7 +19,7 @@ from harness.report.picture import Picture
 from harness.report.row_charts import forest, held_out, rounds
 from harness.report.rows import ROWS_AT_MOST, shown_cells
 from harness.report.scatter import scatter
-from harness.report.waterfall_chart import described, step_changes
+from harness.report.waterfall_chart import described, step_changes, waterfalls
 
 GROUPS_AT_MOST = 4
 """Groups that get pictures; the tables hold all."""
@@ -143,6 +143,12 @@ def _loss_by_time(study: Study, group: Group, id_: str) -> Sketch:
     return Sketch(id_, "Training loss by time", how, lambda picture: loss_by_time(curves, picture), shows, NO_LOSS)
 
 
+def _keys(letter: str, named: Mapping[str, tuple[str, str]], there: Collection[str]) -> dict[str, str]:
+    """Class and word of each colour that the picture has."""
+    pairs = enumerate(named.items())
+    return {f"{letter}{number}": text for number, (key, (text, _colour)) in pairs if key in there}
+
+
 def _parts(group: Group, id_: str) -> Sketch:
     return Sketch(
         id_,
@@ -152,7 +158,7 @@ def _parts(group: Group, id_: str) -> Sketch:
         lambda picture: step_parts(group, picture),
         [f"{cell.label}: {listed(_parts_in_words(cell))}" for cell in group.ranking],
         "The parts of a step were not timed in any cell that ended well.",
-        {f"p{number}": text for number, (text, _colour) in enumerate(PARTS.values())},
+        _keys("p", PARTS, {part for cell in group.ranking for part in cell.metrics}),
     )
 
 
@@ -167,7 +173,7 @@ def _changes(group: Group, id_: str) -> Sketch:
         lambda picture: step_changes(group, picture),
         described(group),
         "It takes the parts of the baseline's step and of another cell's.",
-        {f"p{number}": text for number, (text, _colour) in enumerate(CHANGES.values())},
+        _keys("p", CHANGES, {each.part for one in waterfalls(group).values() for each in one.changes}),
     )
 
 
@@ -198,23 +204,25 @@ def _kinds(group: Group, id_: str) -> Sketch:
         lambda picture: memory_kinds(group, picture),
         [f"{cell.label} {size(cell.metrics[MEMORY])}" for cell in group.with_metric(MEMORY)],
         "Peak memory of tensors was not measured in any cell that ended well.",
-        {f"k{number}": text for number, (text, _colour) in enumerate(KINDS.values())} if split else {},
+        _keys("k", KINDS, {kind for cell in group.ranking for kind in cell.metrics}) if split else {},
     )
 
 
 def _held_out(group: Group, id_: str) -> Sketch:
     found = group.held_out
     how = ""
+    empty = "No held-out evaluation is common to the cells that ended well."
     if found is not None:
         target = f" The workload's target is {digits(found.target)}." if found.target is not None else ""
+        empty = f"{held_out_in_words(group)}{target}"
         how = f"{'Higher' if found.higher else 'Lower'} is better. A dot per round, the mean in figures.{target}"
     return Sketch(
         id_,
         f"Held-out {found.name}" if found else "Held-out metric",
         how,
-        lambda picture: held_out(group, picture),
+        lambda picture: None if all_alike(group) else held_out(group, picture),
         [f"{group.named(cell).label} {digits(value, 4)}" for cell, value in (found.values if found else {}).items()],
-        "No held-out evaluation is common to the cells that ended well.",
+        empty,
     )
 
 

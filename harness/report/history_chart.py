@@ -15,8 +15,9 @@ from harness.report.comparison import percent
 from harness.report.figures import Sketch
 from harness.report.history_text import day, interval, named, relative, sentence, short
 from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Values, field, raw, scaled
-from harness.report.plane import CHARACTER, Domain, Label, Plane, write
+from harness.report.plane import Domain, Label, Plane, write
 from harness.report.text import clip
+from harness.report.text_width import width
 
 if TYPE_CHECKING:
     import altair as alt
@@ -182,11 +183,11 @@ def _named(changes: Sequence[Change], plane: Plane) -> list[Label]:
     for change in changes:
         across, _up = plane.at(change.at - 0.5, 0.0)
         text = f"{percent(change.factor)} {change.standing}"
-        long = CHARACTER * len(text)
+        long = width(text)
         left = min(across, plane.width - long)
         if left < taken:
             text, left = percent(change.factor), across
-            long = CHARACTER * len(text)
+            long = width(text)
         if left < taken:
             continue
         labels.append(Label(left, -12, text, "left", "", COLOURS[change.standing]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from harness.analyse.answer import ended
 from harness.analyse.families import Family, seeds_text
+from harness.analyse.headline import ended
 from harness.analyse.learned_answer import interval_text, named
 from harness.analyse.learning import STATE, Learning
 from harness.analyse.quantity import digits, duration, size

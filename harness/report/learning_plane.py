@@ -11,9 +11,10 @@ from harness.analyse.learning import Learning
 from harness.analyse.quantity import digits
 from harness.report.family_look import DASHES, Drawn
 from harness.report.picture import Picture, Style, field, pixels
-from harness.report.plane import CHARACTER, LINE, Domain, Label, Plane, write
+from harness.report.plane import LINE, Domain, Label, Plane, write
 from harness.report.scaling_chart import apart
 from harness.report.text import clip
+from harness.report.text_width import width
 
 if TYPE_CHECKING:
     import altair as alt
@@ -22,6 +23,8 @@ NEAR = 0.35
 """Target and trivial baselines are drawn where the axis need not grow by more than this share of itself for them."""
 
 
+NAME_ROOM = 142.0
+"""Pixels at most of a name right of the plot."""
 IDLE = "no learning: "
 Level = tuple[str, float, str]
 
@@ -67,9 +70,9 @@ def level_layers(
         layers.append(picture.layer("rule", [{"y": value, "about": about}], style, y=y))
         text = clip(f"{name.removeprefix(IDLE)} {digits(value)}", 34)
         others = [plane.at(plane.x[0], other)[1] for _name, other, _colour in near if other != value]
-        crossed = [(float(px), py) for py in others for px in range(0, int(plane.width), 16)]
-        x, at = _spot(plane, plane.at(plane.x[0], value)[1], CHARACTER * len(text), [*taken, *crossed])
-        taken += [(x + part, at) for part in range(0, int(CHARACTER * len(text)), 8)]
+        crossed = [(float(px), py) for py in others for px in range(0, int(plane.width), 4)]
+        x, at = _spot(plane, plane.at(plane.x[0], value)[1], width(text), [*taken, *crossed])
+        taken += [(x + part, at) for part in range(int(width(text)))]  # no label lies on another
         labels.append(Label(x, at, text, "left", "", colour if name == "target" else "var(--muted)"))
     return [*layers, *write(picture, labels)]
 
@@ -77,7 +80,7 @@ def level_layers(
 def _spot(plane: Plane, level: float, long: float, taken: Sequence[Domain]) -> tuple[float, float]:
     """Left end and height of a label above or below its line: where it hits least, the further left the better."""
     lefts = [4 + share * (plane.width - long - 8) for share in (0, 1, 0.5, 0.25, 0.75)]
-    spots = [(x, level + up) for up in (-8, 9) for x in lefts if 6 < level + up < plane.height - 4]
+    spots = [(x, level + up) for up in (-8, 9) for x in lefts if -4 < level + up < plane.height - 4]
 
     def hits(spot: tuple[float, float]) -> int:
         x, y = spot
@@ -110,6 +113,11 @@ def end_names(
         picture.layer("rule", leaders, {"color": "var(--muted)", "strokeWidth": 0.7}, **across),
         *write(picture, labels),
     ]
+
+
+def band_opacity(bands: int) -> float:
+    """How opaque bands over seeds are: the more there are, the less, so that they stay apart where they overlap."""
+    return 0.2 if bands <= 2 else max(0.07, 0.36 / bands)
 
 
 def dashes() -> Style:

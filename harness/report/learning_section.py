@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.analyse.leads import overall
 from harness.analyse.learned_answer import trivial_text
 from harness.analyse.learning import Learning
-from harness.analyse.quantity import count, digits, listed
+from harness.analyse.quantity import count, digits
 from harness.analyse.study import Group, Study
 from harness.analyse.target import in_words, target_text
 from harness.report import family_curves, sensitivity_chart, target_chart
@@ -30,7 +31,7 @@ def learning_sections(study: Study, look: Look, prefix: str) -> list[Section]:
         )
         for number, (group, learning) in enumerate(compared)
     ]
-    return [*sections, *([_workloads(alone, look, f"{prefix}-workloads")] if alone else [])]
+    return [*sections, *([_workloads(study, alone, look, f"{prefix}-workloads")] if alone else [])]
 
 
 def _recipes(study: Study, group: Group, found: Learning, look: Look, id_: str, pictured: bool, groups: int) -> Section:
@@ -111,8 +112,16 @@ def _target(found: Learning, id_: str) -> Sketch:
         "reached it. Open: seeds that were watched until there and did not reach it; they are counted, never averaged.",
         lambda picture: target_chart.to_target(found, picture),
         target_chart.target_in_words(found),
-        "No step was timed in a recipe that ended well.",
+        _not_reached(found),
     )
+
+
+def _not_reached(found: Learning) -> str:
+    reached = [each.best.reach for each in found.known if each.best is not None and each.best.reach is not None]
+    if reached and not any(at.steps for at in reached):
+        most = max(at.beyond for at in reached)
+        return f"No recipe reached it in any seed: they were watched for {count(int(most), 'step')}."
+    return "No step was timed in a recipe that ended well."
 
 
 def _gaps(found: Learning, id_: str) -> Sketch:
@@ -138,7 +147,7 @@ def _rates(study: Study, found: Learning, id_: str) -> Sketch:
     )
 
 
-def _workloads(groups: Sequence[Group], look: Look, id_: str) -> Section:
+def _workloads(study: Study, groups: Sequence[Group], look: Look, id_: str) -> Section:
     learnings = [(group, group.learning) for group in groups if group.learning]
     drawn = [
         _of_workload(group, found, f"{id_}{number}").drawn(look)
@@ -148,24 +157,10 @@ def _workloads(groups: Sequence[Group], look: Look, id_: str) -> Section:
         id_,
         "Did every workload learn?",
         "Workloads",
-        _reached(learnings),
+        overall(study),
         drawn,
         workloads_table(groups, look, f"{id_}-all"),
     )
-
-
-def _reached(learnings: Sequence[tuple[Group, Learning]]) -> list[str]:
-    """How many reached their target in every seed, and which did not."""
-    known = [(group, rung.reach) for group, found in learnings for rung in found.families[0].rungs[:1]]
-    with_target = [(group, at) for group, at in known if at is not None]
-    missed = [group.label for group, at in with_target if not at.all]
-    gone = [group.label for group, at in known if at is None]
-    of = count(len(with_target), "workload")
-    told = f"{len(with_target) - len(missed)} of {of} reached the target in every seed"
-    return [
-        f"{told}{f'; not {listed(missed, most=8)}' if missed else ''}.",
-        *([f"Without a target or a value: {listed(gone, most=8)}."] if gone else []),
-    ]
 
 
 def _of_workload(group: Group, found: Learning, id_: str) -> Sketch:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.analyse.answer import ended
 from harness.analyse.families import Family, Rung, seeds_text
+from harness.analyse.headline import ended
 from harness.analyse.learned_answer import interval_text, trivial_text
 from harness.analyse.learning import STATE, Learning
 from harness.analyse.paired import Paired
@@ -30,7 +30,9 @@ def families_table(group: Group, found: Learning, look: Look, id_: str) -> Table
             "verdict", number=False, means="seed by seed against the baseline's recipe at its best rate, Holm-corrected"
         ),
         Column("best rate", "", "of the ladder; edge: the largest or smallest tried"),
-        Column(f"held out, {found.name}", f"after {found.step} steps" if found.step else "", "mean over seeds"),
+        Column(
+            "held out", found.name, f"mean over seeds after {found.step} steps" if found.step else "mean over seeds"
+        ),
         Column("interval", "95 %", "two-sided t interval over seeds", number=False),
         Column("against baseline", "paired by seed", "losses: per cent; all else: difference", number=False),
         Column("pairs", "r", "correlation of the pairs: how much of the spread the seeds share"),
@@ -66,7 +68,7 @@ def _family_row(found: Learning, family: Family, look: Look) -> TableRow:
         digits(rung.mean, 4),
         interval_text(list(rung.finals.values()), found.higher) or ABSENT,
         pair.in_figures if pair else ABSENT,
-        ABSENT if pair is None or pair.correlation is None else f"{pair.correlation:.2f}",
+        ABSENT if pair is None or pair.correlation is None else f"{pair.correlation:.2f}".replace("-", "−"),
         _area(area),
         *reach_texts(rung.reach),
         digits(rung.gap.value, 2) if rung.gap else ABSENT,
@@ -104,7 +106,7 @@ def rungs_table(group: Group, found: Learning, look: Look, id_: str) -> Table:
         Column("recipe", number=False),
         Column("ended", number=False, means="the best rate of its recipe, or how its trials ended"),
         Column("rate"),
-        Column(f"held out, {found.name}", "", "mean over seeds"),
+        Column("held out", found.name, "mean over seeds"),
         Column("least", "over seeds"),
         Column("most", "over seeds"),
         STEPS,

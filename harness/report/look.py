@@ -61,11 +61,17 @@ class Look:
         return " ".join(dict.fromkeys(name for cell in cells for name in self.classes.get(cell, ())))
 
 
-def look_of(strategies: Iterable[str]) -> Look:
-    """Give hues to the strategies of a page: known ones their own, others by name in what is left."""
-    names = sorted(set(strategies), key=lambda name: (PREFERRED.index(name) if name in PREFERRED else HUES, name))
-    taken = {name: PREFERRED.index(name) for name in names if name in PREFERRED}
-    free = iter(range(len(PREFERRED), HUES))
+def look_of(strategies: Iterable[str], idle: Iterable[str] = ()) -> Look:
+    """Give hues to the strategies of a page: known ones their own, others by name in what is left.
+
+    idle: those of them that did not run here come last: what is not drawn needs no hue.
+    """
+    last = frozenset(idle)
+    names = sorted(
+        set(strategies), key=lambda name: (name in last, PREFERRED.index(name) if name in PREFERRED else HUES, name)
+    )
+    taken = {name: PREFERRED.index(name) for name in names if name in PREFERRED and name not in last}
+    free = iter([*range(len(PREFERRED), HUES), *(hue for hue in range(len(PREFERRED)) if hue not in taken.values())])
     return Look({name: taken[name] if name in taken else next(free, HUES) for name in names})
 
 

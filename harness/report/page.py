@@ -13,6 +13,7 @@ from typing import Any
 from harness.analyse.answer import answers
 from harness.analyse.caveats import caveats
 from harness.analyse.headline import Answer
+from harness.analyse.leads import overall
 from harness.analyse.quantity import count, digits, duration
 from harness.analyse.study import Group, Study, study
 from harness.analyse.tiles import Tile, tiles
@@ -23,6 +24,7 @@ from harness.report.document import rendered
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.fit_table import fit_table
 from harness.report.look import Look
+from harness.report.proofs_table import proofs_table, shared_facts
 from harness.report.run_facts import counts, machine
 from harness.report.section import Section
 from harness.report.sections import sections
@@ -54,6 +56,7 @@ class RunView:
     study: Study
     machine: list[str]
     counts: list[tuple[str, str]]
+    overall: list[str]
     answers: list[Answer]
     tiles: list[Tile]
     sections: list[Section]
@@ -62,6 +65,7 @@ class RunView:
     not_run: list[tuple[str, str, list[str]]]
     fits: tables.Table | None
     trials: tables.Table
+    shared_facts: list[str]
     proofs: tables.Table
     environment: list[tuple[str, str]]
     provenance: list[tuple[str, str]]
@@ -78,7 +82,7 @@ def build_page(run: StoredRun | Sequence[StoredRun], folder: Path | None = None)
     studies = [study(each) for each in runs]
     axes, look = axes_and_look(studies)
     views = [_view(each, look, f"r{number}", folder) for number, each in enumerate(studies)]
-    precisions = list(dict.fromkeys(name for each in studies for name in each.trials["precision"]))
+    precisions = _precisions(studies)
     question = runs[0].info.question if len(runs) == 1 else f"{len(runs)} runs"
     return rendered(
         "page.html.j2",
@@ -91,6 +95,19 @@ def build_page(run: StoredRun | Sequence[StoredRun], folder: Path | None = None)
         glossary=tables.glossary(),
         groups_at_most=GROUPS_AT_MOST,
     )
+
+
+def _precisions(studies: Sequence[Study]) -> list[str]:
+    """Precisions that the pictures tell apart by shape, in the order of the shapes; none where there is but one."""
+    found = {
+        str(name)
+        for each in studies
+        for name, status in zip(each.trials["precision"], each.trials["status"], strict=True)
+        if status != "UNSUPPORTED"
+    }
+    order = list(GLYPHS)
+    shown = sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name))
+    return shown if len(shown) > 1 else []
 
 
 def write_page(run: StoredRun | Sequence[StoredRun], path: Path) -> None:
@@ -108,6 +125,7 @@ def _view(each: Study, look: Look, prefix: str, folder: Path | None) -> RunView:
         study=each,
         machine=machine(info.environment),
         counts=counts(each),
+        overall=overall(each) if len(each.groups) > 1 else [],
         answers=answers(each),
         tiles=tiles(each),
         sections=sections(each, look, prefix),
@@ -116,7 +134,8 @@ def _view(each: Study, look: Look, prefix: str, folder: Path | None) -> RunView:
         not_run=tables.not_run(each),
         fits=fit_table(each, look, f"{prefix}-fits"),
         trials=tables.trials_table(each, look, f"{prefix}-trials"),
-        proofs=tables.proofs_table(each, look, f"{prefix}-proofs"),
+        shared_facts=shared_facts(each),
+        proofs=proofs_table(each, look, f"{prefix}-proofs"),
         environment=tables.environment(each),
         provenance=provenance(each),
         suite=json.dumps(info.suite, indent=1, ensure_ascii=False),

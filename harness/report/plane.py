@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.report.picture import Picture, field, pixels, raw
 from harness.report.svg import description
+from harness.report.text_width import width
 from harness.report.thin import Floats, Places, thinned
 
 if TYPE_CHECKING:
     import altair as alt
 
-CHARACTER = 6.7
-"""Pixels of a character of 11 px text in a wide system font: an estimate on the safe side."""
 LINE = 12.5
 Domain = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -100,9 +99,10 @@ def _candidates(anchor: Anchor, reach: Sequence[float]) -> Iterable[tuple[Label,
     """Places for a label, the best first: a shorter text near its anchor is better than a longer one far away."""
     for away in reach:
         for text in anchor.texts:
-            for x, y, align in _sides(anchor, CHARACTER * len(text), away, beside=away == reach[0]):
-                start = x if align == "left" else x - CHARACTER * len(text)
-                box = (start, y - LINE / 2, start + CHARACTER * len(text), y + LINE / 2)
+            long = width(text)
+            for x, y, align in _sides(anchor, long, away, beside=away == reach[0]):
+                start = x if align == "left" else x - long
+                box = (start, y - LINE / 2, start + long, y + LINE / 2)
                 yield Label(x, y, text, align, anchor.classes, anchor.colour), box
 
 

@@ -21,6 +21,8 @@ from harness.schema.trial import Trial
 GLYPHS = {Status.OK: ("●", "green"), Status.UNSUPPORTED: ("–", "dim"), Status.INTERRUPTED: ("◌", "yellow")}
 FAILED = ("✗", "red bold")
 KEPT = ("○", "green")
+BETWEEN = 6
+"""Characters around the three columns."""
 RUNNING = ("▸", "cyan bold")
 WAITING = ("·", "dim")
 
@@ -86,13 +88,14 @@ class Matrix:
         table.add_column("rounds", no_wrap=True)
         table.add_column("samples/s", justify="right", no_wrap=True)
         rounds = self._rounds[-max(8, width // 3) :]
+        names = max(12, min(120, width - max(len("rounds"), len(rounds)) - len("samples/s") - BETWEEN))
         shown, hidden = self._seen(console.size.height - 3)
         for cell, label in shown:
             marks = Text()
             for repeat, seed in rounds:
                 marks.append(*self._marks.get((cell, repeat, seed), WAITING))
             rate = self._rates.get(cell)
-            table.add_row(Text(clip(label, 120)), marks, f"{rate:,.1f}" if rate else "")
+            table.add_row(Text(clip(label, names)), marks, f"{rate:,.1f}" if rate else "")
         if hidden:
             table.add_row(Text(f"… {hidden:,} cells more", style="dim"))
         yield table

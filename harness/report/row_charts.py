@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from harness.analyse.answer import ended, in_figures
+from harness.analyse.answer import in_figures
 from harness.analyse.cells import SPEED, Cell, round_names
+from harness.analyse.headline import ended
 from harness.analyse.quantity import count, digits, times
 from harness.analyse.ratios import ranked
 from harness.analyse.study import Group
 from harness.report.look import shape
 from harness.report.picture import Picture, Style, Values, field, pixels, raw, scaled
-from harness.report.rows import PLOT, Row, draw_rows, shown_cells, y_of
+from harness.report.rows import PLOT, Row, draw_rows, shown_cells, upright, y_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -43,7 +44,8 @@ def forest(group: Group, picture: Picture) -> Markup | None:
         "rule", plain, style, x=field("low:Q"), x2=field("high:Q"), y=pixels("y"), stroke=raw("colour")
     )
     points = _points(picture, marks, field("x:Q"), outlined=True)
-    return draw_rows(picture, rows, [_one(picture, domain, "throughput ÷ baseline's"), intervals, points])
+    one = _one(picture, len(rows), domain, "throughput ÷ baseline's")
+    return draw_rows(picture, rows, [one, intervals, points])
 
 
 def _forest_mark(picture: Picture, cell: Cell, domain: tuple[float, float], y: Mapping[str, float]) -> dict[str, Any]:
@@ -87,7 +89,8 @@ def rounds(group: Group, picture: Picture) -> Markup | None:
         return None
     domain = _domain(ratio for row in rows for _name, ratio in dots[row.cell.cell])
     points = _points(picture, _dots(picture, rows, dots, times), field("x:Q"))
-    return draw_rows(picture, rows, [_one(picture, domain, "throughput ÷ baseline's, same round"), points])
+    one = _one(picture, len(rows), domain, "throughput ÷ baseline's, same round")
+    return draw_rows(picture, rows, [one, points])
 
 
 def per_round(group: Group) -> dict[str, list[tuple[str, float]]]:
@@ -125,10 +128,9 @@ def held_out(group: Group, picture: Picture) -> Markup | None:
     room = max((max(ends) - min(ends)) * 0.08, abs(max(ends)) * 0.005) or 1.0
     title = f"held-out {found.name} after {found.step} steps"
     x = scaled("x", (min(ends) - room, max(ends) + room), title, tickCount=4)
-    lines = [{"x": value, "about": picture.about([], f"target: {digits(value)}")} for value in target]
-    rule = picture.layer("rule", lines, {"color": "var(--good)", "strokeWidth": 1.5}, x=x)
+    lines = [upright(picture, len(shown), value, "var(--good)", x, say=f"target: {digits(value)}") for value in target]
     dots = _dots(picture, shown, found.rounds, lambda value: digits(value, 4))
-    return draw_rows(picture, shown, [rule, _points(picture, dots, x)])
+    return draw_rows(picture, shown, [*lines, _points(picture, dots, x)])
 
 
 def _near(target: float | None, values: Sequence[float]) -> list[float]:
@@ -160,13 +162,12 @@ def _points(picture: Picture, marks: Values, x: Style, *, outlined: bool = False
     return picture.layer("point", marks, style, **channels, **({"stroke": stroke} if stroke else {}))
 
 
-def _one(picture: Picture, domain: tuple[float, float], title: str) -> alt.Chart:
+def _one(picture: Picture, rows: int, domain: tuple[float, float], title: str) -> alt.Chart:
     """The line of no difference, and with it the axis of ratios."""
     ticks = _ticks(domain, PLOT)
     label = "format(datum.value, '~g') + '×'"
     x = scaled("x", domain, title, {"type": "log"}, values=ticks, labelExpr=label)
-    style = {"color": "var(--muted)", "strokeDash": [3, 3], "strokeWidth": 1}
-    return picture.layer("rule", [{"x": 1}], style, x=x)
+    return upright(picture, rows, 1.0, "var(--muted)", x, dashed=True)
 
 
 def _ticks(domain: tuple[float, float], width: float) -> list[float]:

@@ -10,8 +10,9 @@ from markupsafe import Markup
 
 from harness.analyse.cells import Cell
 from harness.analyse.study import Group
-from harness.report.picture import WIDTH, Padding, Picture, Values, field, pixels
+from harness.report.picture import WIDTH, Padding, Picture, Style, Values, field, pixels
 from harness.report.text import clip
+from harness.report.text_width import fitted, width
 
 if TYPE_CHECKING:
     import altair as alt
@@ -20,18 +21,22 @@ ROWS_AT_MOST = 24
 ROW = 42.0
 """Pixels from one row to the next, and from a row's top to the middle of its text and of its marks."""
 TEXT, MARK = 9.0, 28.0
+REACH = 12.0
+"""Pixels from the middle of a row's marks to the ends of an upright line through them."""
 PADDING = Padding(8, 8, 4, 40)
 PLOT = WIDTH - PADDING.left - PADDING.right
 """Width of the plot."""
+SIZE = {"main": 12.0, "small": 10.5, "value": 11.5}
+"""Pixels of the font of these texts."""
 STYLES: dict[str, dict[str, Any]] = {
-    "main": {"align": "left", "fontSize": 12},
-    "small": {"align": "left", "fontSize": 10, "color": "var(--muted)"},
-    "value": {"align": "right", "fontSize": 11.5},
-    "bad": {"align": "right", "fontSize": 11.5, "color": "var(--bad)"},
-    "off": {"align": "right", "fontSize": 11.5, "color": "var(--muted)"},
+    "main": {"align": "left", "fontSize": SIZE["main"]},
+    "small": {"align": "left", "fontSize": SIZE["small"], "color": "var(--muted)"},
+    "value": {"align": "right", "fontSize": SIZE["value"]},
+    "bad": {"align": "right", "fontSize": SIZE["value"], "color": "var(--bad)"},
+    "off": {"align": "right", "fontSize": SIZE["value"], "color": "var(--muted)"},
 }
-MAIN_CHARACTER, SMALL_CHARACTER, VALUE_CHARACTER = 7.3, 5.9, 6.6
-"""Pixels of a character of these texts in a wide system font: estimates on the safe side."""
+GAP = 8.0
+"""Pixels at least between two texts of a line."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,11 @@ class Row:
 
 
 def shown_cells(group: Group) -> list[Cell]:
-    """Cells that get a row: the fastest, the baseline among them, then those without a figure; no more than 24."""
-    shown = group.order[:ROWS_AT_MOST]
+    """Cells that get a row: the fastest, the baseline among them, then those that failed; no more than 24.
+
+    What cannot run here has no row: the answer and the table say so.
+    """
+    shown = [cell for cell in group.order if cell.status != "UNSUPPORTED"][:ROWS_AT_MOST]
     baseline = group.baseline
     if baseline is not None and baseline not in shown:
         shown[-1] = baseline
@@ -61,6 +69,19 @@ def draw_rows(picture: Picture, rows: Sequence[Row], layers: Sequence[alt.Chart]
     """Draw layers, whose y are those of `y_of`, with hairlines between the rows and labels above them."""
     whole = [_separators(picture, len(rows)), *layers, *_labels(picture, rows)]
     return picture.draw(whole, PLOT, len(rows) * ROW, PADDING)
+
+
+def upright(
+    picture: Picture, rows: int, value: float, colour: str, x: Style, *, dashed: bool = False, say: str = ""
+) -> alt.Chart:
+    """A value that all rows are held against: an upright line through their marks, open where their texts stand."""
+    about = {"about": picture.about([], say)} if say else {}  # what says nothing is drawn as one path
+    pieces = [
+        {"at": value, "top": number * ROW + MARK - REACH, "bottom": number * ROW + MARK + REACH} | about
+        for number in range(rows)
+    ]
+    style = {"color": colour, "strokeWidth": 1.25, "strokeDash": [3, 3] if dashed else [1, 0]}
+    return picture.layer("rule", pieces, style, x={**x, "shorthand": "at:Q"}, y=pixels("top"), y2=field("bottom:Q"))
 
 
 def _separators(picture: Picture, rows: int) -> alt.Chart:
@@ -80,13 +101,13 @@ def _labels(picture: Picture, rows: Sequence[Row]) -> list[alt.Chart]:
 
 def _texts(picture: Picture, row: Row, y: float) -> Values:
     """What is written in the line above a row's marks: names, options in what room is left, the value at the right."""
-    main, value = clip(row.cell.main, 28), clip(row.value, 34)
-    left, right = -PADDING.left, PLOT + PADDING.right
-    beside = left + MAIN_CHARACTER * len(main) + 8
-    room = int((right - VALUE_CHARACTER * len(value) - 8 - beside) / SMALL_CHARACTER)
+    left, right, value = -PADDING.left, PLOT + PADDING.right, clip(row.value, 34)
+    until = right - width(value, SIZE["value"]) - GAP
+    main = fitted(row.cell.main, until - left, SIZE["main"])
+    beside = left + width(main, SIZE["main"]) + GAP
     written = [
         ("main", left, main),
-        ("small", beside, clip(row.cell.options, min(34, room)) if room >= 6 else ""),
+        ("small", beside, fitted(row.cell.options, until - beside, SIZE["small"])),
         (row.tone, right, value),
     ]
     about = picture.about([row.cell.cell])

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from harness.analyse.answer import answers, ended
+from harness.analyse.answer import answers
 from harness.analyse.caveats import caveats
 from harness.analyse.cells import Cell
-from harness.analyse.headline import Answer
+from harness.analyse.headline import Answer, ended
+from harness.analyse.leads import overall
 from harness.analyse.quantity import count
 from harness.analyse.study import Group, Study
 from harness.report.text import clip
@@ -75,6 +76,7 @@ def as_json(each: Study) -> dict[str, Any]:
         "ok": each.ok,
         "failed": len(each.failures),
         "unsupported": len(each.unsupported),
+        "overall": overall(each),
         "groups": [_group(said, group) for said, group in zip(answers(each), each.groups, strict=True)],
         "failures": [_failure(trial) for trial in each.failures.to_dict("records")],
         "caveats": caveats(each),

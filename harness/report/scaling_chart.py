@@ -18,6 +18,7 @@ from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Values, fiel
 from harness.report.plane import LINE, Label, Plane, write
 from harness.report.tables import Table, TableRow
 from harness.report.text import clip
+from harness.report.text_width import width
 
 if TYPE_CHECKING:
     import altair as alt
@@ -52,7 +53,7 @@ def efficiency_lines(family: Family, picture: Picture) -> Markup | None:
     if not named:
         return None
     texts = [_end_text(name, line, 22) for _each, line, name in named]
-    padding = Padding(44, 14 + 6.2 * max(len(text) for text in texts), 12, 40)
+    padding = Padding(44, 14 + max(map(width, texts)), 12, 40)
     plane = _plane(named, WIDTH - padding.left - padding.right, HEIGHT)
     counts = sorted({point.devices for each, line, _name in named for point in _drawn(each, line)})
     x = scaled("x", plane.x, "devices", {"type": "log"}, values=counts, grid=False, format="d")
@@ -101,7 +102,7 @@ def _beside(plane: Plane, devices: int, number: int, named: Sequence[Named]) -> 
     return devices * math.exp(share * math.log(plane.x[1] / plane.x[0]))
 
 
-def _plane(named: Sequence[Named], width: float, height: float) -> Plane:
+def _plane(named: Sequence[Named], across: float, height: float) -> Plane:
     """From 0 to the highest end of an interval that is not absurdly far, devices with room at both ends."""
     points = [point for each, line, _name in named for point in _drawn(each, line)]
     highest = max(100.0, *(_percent(point) for point in points))
@@ -109,7 +110,7 @@ def _plane(named: Sequence[Named], width: float, height: float) -> Plane:
     high = max([highest, *(end for end in above if end <= 1.5 * highest)])
     devices = [point.devices for point in points]
     room = (max(devices) / min(devices)) ** 0.06
-    return Plane(width, height, (min(devices) / room, max(devices) * room), (0.0, high * 1.06))
+    return Plane(across, height, (min(devices) / room, max(devices) * room), (0.0, high * 1.06))
 
 
 def _line_points(picture: Picture, each: Scaling, line: Line) -> Values:

@@ -14,6 +14,8 @@ from harness.analyse.learning import Learning, at_rate
 from harness.analyse.quantity import count
 from harness.report.family_look import Drawn, drawn
 from harness.report.learning_plane import (
+    NAME_ROOM,
+    band_opacity,
     clamp,
     cut,
     dashes,
@@ -24,8 +26,8 @@ from harness.report.learning_plane import (
     with_levels,
 )
 from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Values, field, raw, scaled
-from harness.report.plane import CHARACTER, Plane
-from harness.report.text import clip
+from harness.report.plane import Plane
+from harness.report.text_width import fitted, width
 
 BESIDE = 7.0
 """Pixels between marks at the edge that are of the same rate."""
@@ -42,10 +44,10 @@ def sensitivity(found: Learning, picture: Picture) -> Markup | None:
     rungs = [rung for each in lines for rung in each.family.tried if not math.isnan(rung.lr)]
     near_best = cut(found, [rung.mean for rung in rungs if rung.known])
     domain, near = with_levels(found, near_best)
-    texts = [clip(each.family.label, 20) for each in lines]
-    padding = Padding(44, 16 + CHARACTER * max(map(len, texts)), 14, 40)
-    width = WIDTH - padding.left - padding.right
-    plane = Plane(width, HEIGHT, rates_around([rung.lr for rung in rungs]), domain)
+    texts = [fitted(each.family.short, NAME_ROOM) for each in lines]
+    padding = Padding(44, 16 + max(map(width, texts)), 14, 40)
+    across = WIDTH - padding.left - padding.right
+    plane = Plane(across, HEIGHT, rates_around([rung.lr for rung in rungs]), domain)
     ticks = sorted({rung.lr for rung in rungs})
     x = scaled(
         "x", plane.x, "peak learning rate", {"type": "log"}, values=ticks, grid=False, format="~g", labelOverlap=True
@@ -81,7 +83,9 @@ def _bands(lines: Sequence[Drawn], picture: Picture, plane: Plane, x: Any, y: An
         for rung in _known(each)
     ]
     channels = {"detail": field("line:N"), "fill": raw("colour")}
-    return picture.layer("area", values, {"fillOpacity": 0.2}, x=x, y=y, y2=field("high:Q"), **channels)
+    return picture.layer(
+        "area", values, {"fillOpacity": band_opacity(len(lines))}, x=x, y=y, y2=field("high:Q"), **channels
+    )
 
 
 def _lines(lines: Sequence[Drawn], picture: Picture, plane: Plane, x: Any, y: Any) -> Any:
@@ -142,8 +146,8 @@ def in_words(found: Learning) -> list[str]:
     """What the chart shows, a text per family: its best rate, and how far from it others do nearly as well."""
     texts = []
     for each in drawn(found):
-        rung, width = each.best, each.family.sensitivity
-        spread = f", {width} between rates nearly as good" if width else ""
+        rung, near = each.best, each.family.sensitivity
+        spread = f", {near} between rates nearly as good" if near else ""
         edge = f", the {each.family.edge} tried" if each.family.edge else ""
         lost = sum(len(one.diverged) for one in each.family.rungs)
         gone = f", {count(lost, 'trial')} diverged" if lost else ""

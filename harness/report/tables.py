@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.analyse.answer import ended
 from harness.analyse.cells import MEMORY, SPEED, Cell
-from harness.analyse.quantity import ABSENT, between, digits, times
+from harness.analyse.headline import ended
+from harness.analyse.quantity import ABSENT, between, digits, size, times
 from harness.analyse.study import Group, Study
 from harness.report.columns import MIB, Column, measures
 from harness.report.kept_files import KeptFile
 from harness.report.look import Look
 from harness.report.run_facts import flat
-from harness.report.text import clip, tail
+from harness.report.text import tail
 from harness.schema.metrics import METRICS, Metric
-from harness.schema.record import Parity, RankResult, Record
+from harness.schema.record import RankResult, Record
 
 FAILURES_AT_MOST = 60
+MEMORY_RATIO = 8
+"""Place of that column in the table of cells."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class Table:
 
 
 def cells_table(group: Group, look: Look, id_: str) -> Table:
-    """Every cell of a group with its figures, fastest first, then those without a figure."""
+    """Every cell of a group with its figures, fastest first, then those without a figure.
+
+    Columns without any figure are left out, and of a cell alone those that compare it.
+    """
     held_out = group.held_out
     columns = (
         Column("cell", number=False),
@@ -66,7 +70,20 @@ def cells_table(group: Group, look: Look, id_: str) -> Table:
         Column("rounds", "ok of all", number=False),
     )
     rows = [_cell_row(group, cell, look) for cell in group.order]
-    return Table(id_, f"Cells of {group.label}", columns, rows)
+    table = Table(id_, f"Cells of {group.label}", columns, rows)
+    compared = () if len(group.cells) > 1 else (*range(1, 4), MEMORY_RATIO)
+    return without_columns(table, {at for at in range(len(columns)) if at in compared or _says_nothing(table, at)})
+
+
+def _says_nothing(table: Table, at: int) -> bool:
+    return bool(table.rows) and all(row.cells[at] == ABSENT for row in table.rows)
+
+
+def without_columns(table: Table, left_out: Collection[int]) -> Table:
+    """The table without the columns at these places."""
+    kept = [at for at in range(len(table.columns)) if at not in left_out]
+    rows = [replace(row, cells=tuple(row.cells[at] for at in kept)) for row in table.rows]
+    return replace(table, columns=tuple(table.columns[at] for at in kept), rows=rows)
 
 
 def _cell_row(group: Group, cell: Cell, look: Look) -> TableRow:
@@ -132,7 +149,7 @@ def trials_table(study: Study, look: Look, id_: str) -> Table:
     named = ["trial_id", "cell", "group_label", "label", "status", "repeat", "seed"]
     for trial in study.trials[[*named, *(name for _column, name, _scale in known)]].to_dict("records"):
         status = str(trial["status"])
-        shown = [ABSENT if status in SILENT else _number(trial[name], scale) for _column, name, scale in known]
+        shown = [ABSENT if status in SILENT else _trial_number(trial[name], name, scale) for _c, name, scale in known]
         place = [str(trial["repeat"] + 1), *([str(trial["seed"])] if several else [])]
         texts = (str(trial["trial_id"]), str(trial["group_label"]), str(trial["label"]), status, *place, *shown)
         kind = "ok" if status == "OK" else "off" if status == "UNSUPPORTED" else "bad"
@@ -140,50 +157,12 @@ def trials_table(study: Study, look: Look, id_: str) -> Table:
     return Table(id_, "Every trial of the run", columns, rows)
 
 
-def proofs_table(study: Study, look: Look, id_: str) -> Table:
-    """Of each cell: parity with one process in fp32, how warm-up ended, and what was read from the live objects."""
-    columns = (
-        *(Column(title, number=False) for title in ("group", "cell", "parity", "class")),
-        Column("loss", "error"), Column("loss", "tolerance"), Column("gradient norm", "error"),
-        Column("gradient norm", "tolerance"), Column("warm-up", "", "steps before the timed window", number=False),
-        Column("found on the live objects", "", "facts that were asked for", number=False),
-    )  # fmt: skip
-    trials = study.trials[study.trials["status"] != "UNSUPPORTED"].drop_duplicates("cell")
-    trials = trials.sort_values(["group", "label"], kind="stable")
-    rows = [_proof_row(trial, look) for trial in trials.to_dict("records")]
-    return Table(id_, "Parity and applied facts, first round of each cell", columns, rows)
+def _trial_number(value: float, name: str, scale: float) -> str:
+    return _number(value, scale, _whole if METRICS[name].unit == "1" and value == value // 1 else digits)
 
 
-def _proof_row(trial: Mapping[Hashable, Any], look: Look) -> TableRow:
-    record: Record = trial["record"]
-    parity, warmup = (
-        record.parity or Parity(status="unchecked", equivalence=ABSENT, reason="not reached"),
-        record.warmup,
-    )
-    compared = (parity.loss_error, parity.loss_tolerance, parity.grad_norm_error, parity.grad_norm_tolerance)
-    told = [fact for fact in record.applied if fact.asked is not None or not fact.ok]
-    facts = ", ".join(
-        f"{fact.fact} {_fact(fact.found)}" + ("" if fact.ok else f" (asked {_fact(fact.asked)})") for fact in told
-    )
-    texts = (
-        str(trial["group_label"]),
-        str(trial["label"]),
-        f"{parity.status}: {parity.reason}" if parity.reason else parity.status,
-        parity.equivalence,
-        *(ABSENT if value is None else f"{value:.1e}" for value in compared),
-        f"{warmup.steps} steps, {'steady' if warmup.steady else 'not steady'}" if warmup else ABSENT,
-        clip(facts, 600) or ABSENT,
-    )
-    bad = parity.status == "failed" or not all(fact.ok for fact in record.applied)
-    return TableRow(texts, look.css([str(trial["cell"])]), "bad" if bad else "ok")
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
 
 
 @dataclass(frozen=True)
@@ -257,7 +236,12 @@ def not_run(study: Study) -> list[tuple[str, str, list[str]]]:
 
 def environment(study: Study) -> list[tuple[str, str]]:
     """The machine and everything that may explain a number, flat: (key, value)."""
-    return [(key, value) for key, value in flat(study.run.info.environment)]
+    found = flat(study.run.info.environment)
+    return [(key, _bytes(value) if key.endswith("_bytes") else value) for key, value in found]
+
+
+def _bytes(value: str) -> str:
+    return ", ".join(size(int(part)) if part.isdecimal() else part for part in value.split(", "))
 
 
 def glossary() -> list[Metric]:

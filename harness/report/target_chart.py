@@ -27,10 +27,10 @@ def _reached(found: Learning) -> list[tuple[Drawn, Reach]]:
 def to_target(found: Learning, picture: Picture) -> Markup | None:
     """Median seconds to the target and the range over seeds; open arrows where seeds were watched and did not reach it.
 
-    None where there is no target, or a step was not timed.
+    None where there is no target, no seed reached it, or a step was not timed.
     """
     pairs = _reached(found)
-    if not pairs:
+    if not any(at.steps for _each, at in pairs):
         return None
     rows = [Row(each.best.cell, *_value(at)) for each, at in pairs]
     y = y_of(rows)

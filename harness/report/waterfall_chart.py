@@ -11,7 +11,7 @@ from harness.analyse.waterfall import Waterfall, waterfall
 from harness.report.look import CHANGES
 from harness.report.picture import Picture, Values, field, pixels, raw, scaled
 from harness.report.plane import widened
-from harness.report.rows import Row, draw_rows, shown_cells, y_of
+from harness.report.rows import Row, draw_rows, shown_cells, upright, y_of
 
 MS = 1e-3
 TREAD = 4.3
@@ -37,9 +37,7 @@ def step_changes(group: Group, picture: Picture) -> Markup | None:
     ends = [end / MS for _cell, each in shown for end in (each.start, *(change.after for change in each.changes))]
     x = scaled("from", widened(ends, 0.06), "milliseconds per step; dashed: the baseline's", tickCount=5)
     across = {"y": pixels("top"), "y2": field("bottom:Q")}
-    start = picture.layer(
-        "rule", [{"from": shown[0][1].start / MS}], {"color": "var(--muted)", "strokeDash": [3, 3]}, x=x
-    )
+    start = upright(picture, len(rows), shown[0][1].start / MS, "var(--muted)", x, dashed=True)
     treads = [tread for cell, each in shown for tread in _treads(picture, cell, each, y[cell.cell])]
     bars = picture.layer("rect", treads, x=x, x2=field("to:Q"), fill=raw("fill"), **across)
     risers = [_riser(tread) for tread in treads if tread["riser"]]

@@ -107,7 +107,7 @@ const collator = new Intl.Collator(undefined, { numeric: true });
 const value = (row, column, number) => {
   const text = row.cells[column].textContent.trim();
   if (!number) return text;
-  const parsed = parseFloat(text.replace(/,/g, ""));
+  const parsed = parseFloat(text.replace(/,/g, "").replace("−", "-"));
   return Number.isNaN(parsed) ? null : parsed;
 };
 // columns of a long table keep their widths until the window changes: its rows out of sight need no layout then, when it is sorted
