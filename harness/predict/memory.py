@@ -1,0 +1,143 @@
+"""The memory of a cell: bytes by kind on the device that holds most, at the moment when it holds most.
+
+    kept from step to step   parameters, optimizer state: what the strategy states that a rank keeps of them
+    forward, backward        the workload's own passes, on tensors that have shapes and no values (a tape)
+    update                   the optimizer's own step, on the rank's parts
+    prediction               the kinds at the larger of both peaks
+
+Nothing that was measured goes into it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from harness.predict.cell import Built, Cell
+from harness.predict.gathering import gathered_in
+from harness.predict.passes import passes, staged_passes
+from harness.predict.tape import Sizes
+from harness.predict.update import REAL_AT_MOST, State, state_of
+from harness.recipes.regularized import regularization
+from harness.schema.trial import Trial
+from harness.strategies import Unpredicted
+from harness.strategies import registry as strategies
+from harness.strategies.holding import Holding
+from harness.strategies.modules.stage import Stage, inputs_of, loss_of
+from harness.strategies.techniques import techniques
+
+
+def predicted(trial: Trial) -> Sizes:
+    """Bytes by kind that one device of the trial holds at its peak, of the device that holds most.
+
+    Raises Unpredicted where the strategy or a technique states no rule, and what the model raises where it cannot run
+    without values and is too large to be tried with them.
+    """
+    if strategies[trial.strategy.name].facts.holds is None:
+        raise Unpredicted(f"strategy {trial.strategy.name} states no rule of what a rank holds")
+    for technique in trial.techniques:
+        if why := techniques[technique.name].facts.unpredicted:
+            raise Unpredicted(why)
+    try:
+        with FakeTensorMode():
+            return _largest(Cell(trial))
+    except Unpredicted:
+        raise
+    except Exception:
+        if Cell(trial).parameters() > REAL_AT_MOST:
+            raise
+        return _largest(Cell(trial, values=True))
+
+
+def _largest(cell: Cell) -> Sizes:
+    """Of the rank with the largest peak. Where each has a stage of its own all are looked at; else rank 0 stands for
+    all: it has the largest parts.
+    """
+    first = cell.built(0)
+    every = [first, *(cell.built(rank) for rank in range(1, len(first.holding.stages)))]
+    return max((_of_rank(cell, built) for built in every), key=_total)
+
+
+def _total(sizes: Sizes) -> int:
+    return sum(sizes.values())
+
+
+def _of_rank(cell: Cell, built: Built) -> Sizes:
+    """Bytes by kind at the larger of a rank's two peaks: of its passes and of its update."""
+    holding, rank = built.holding, built.place.rank
+    held = Stage(holding.stages[rank]) if holding.stages else built.model
+    parts, gradients = _bytes(held.parameters(), holding), _bytes(_trained(held), holding)
+    in_buckets = gradients if holding.buckets != "none" else 0
+    standing = {"parameters": parts, "other": _buffers(held) + _averages(cell, gradients)}
+    beside = holding.in_host_memory and built.place.device.kind != "cpu"
+    if beside:
+        standing["parameters"] = 0
+    in_passes = _at_passes(cell, built, held, standing | {"other": standing["other"] + in_buckets})
+    state = State(0) if beside else state_of(held, holding, cell.trial.recipe)
+    if holding.buckets == "hold":
+        in_buckets = 0  # they are the gradients
+    in_update = dict.fromkeys(in_passes, 0) | standing | {"gradients": 0 if beside else gradients}
+    in_update["other"] += in_buckets
+    in_update["optimizer"] += state.working
+    for peak in (in_passes, in_update):
+        peak["optimizer"] += state.kept
+        peak["other"] += state.in_lists
+    return max(in_passes, in_update, key=_total)
+
+
+def _at_passes(cell: Cell, built: Built, held: nn.Module, standing: Sizes) -> Sizes:
+    """The peak of the passes, of the model or of the rank's stage of it."""
+    holding, workload = built.holding, cell.workload
+    if isinstance(held, Stage):
+        return _at_stage(cell, built, held, standing)
+    model, batch = gathered_in(built.model, holding.gathered_dtype), built.batch
+    if holding.gathered_dtype is not None:
+        dtype = getattr(torch, holding.gathered_dtype)
+        batch = tuple(tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in batch)
+    return passes(model, batch, workload.loss, cell.autocast, built.place, holding, standing)
+
+
+def _at_stage(cell: Cell, built: Built, stage: Stage, standing: Sizes) -> Sizes:
+    """The peak of a stage's passes."""
+    holding, rank, loss = built.holding, built.place.rank, cell.workload.loss
+    inputs, _named = inputs_of(loss, built.batch)
+
+    def before() -> Tensor:
+        with torch.no_grad(), cell.autocast():
+            x: Tensor = Stage(piece for pieces in holding.stages[:rank] for piece in pieces)(*inputs)
+        return x
+
+    assert holding.waiting is not None
+    return staged_passes(
+        stage,
+        before if rank > 0 else None,
+        (lambda output: loss_of(loss, output, built.batch)) if rank == len(holding.stages) - 1 else None,
+        built.batch,
+        inputs,
+        holding.waiting(rank),
+        built.place.accumulation,
+        cell.autocast,
+        standing,
+    )
+
+
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    return [each for each in model.parameters() if each.requires_grad]
+
+
+def _bytes(parameters: Iterable[nn.Parameter], holding: Holding) -> int:
+    """Of what a rank keeps of these parameters."""
+    return sum(math.prod(holding.part_of(each.shape)) * each.itemsize for each in parameters)
+
+
+def _buffers(model: nn.Module) -> int:
+    return sum(each.nbytes for each in model.buffers())
+
+
+def _averages(cell: Cell, trained: int) -> int:
+    """An average of the weights is as large as what is trained of them."""
+    return trained if regularization(cell.trial.recipe).average is not None else 0
