@@ -14,12 +14,12 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from harness.predict.cell import Built, Cell
 from harness.predict.gathering import gathered_in
-from harness.predict.passes import passes, staged_passes
+from harness.predict.passes import Staged, passes, staged_passes
 from harness.predict.tape import Sizes
 from harness.predict.update import REAL_AT_MOST, State, state_of
 from harness.recipes.regularized import regularization
@@ -105,24 +105,22 @@ def _at_stage(cell: Cell, built: Built, stage: Stage, standing: Sizes) -> Sizes:
     """The peak of a stage's passes."""
     holding, rank, loss = built.holding, built.place.rank, cell.workload.loss
     inputs, _named = inputs_of(loss, built.batch)
-
-    def before() -> Tensor:
+    received = None
+    if rank > 0:
         with torch.no_grad(), cell.autocast():
-            x: Tensor = Stage(piece for pieces in holding.stages[:rank] for piece in pieces)(*inputs)
-        return x
-
+            received = Stage(piece for pieces in holding.stages[:rank] for piece in pieces)(*inputs)
     assert holding.waiting is not None
-    return staged_passes(
+    last = rank == len(holding.stages) - 1
+    staged = Staged(
         stage,
-        before if rank > 0 else None,
-        (lambda output: loss_of(loss, output, built.batch)) if rank == len(holding.stages) - 1 else None,
         built.batch,
         inputs,
+        received,
+        (lambda output: loss_of(loss, output, built.batch)) if last else None,
         holding.waiting(rank),
         built.place.accumulation,
-        cell.autocast,
-        standing,
     )
+    return staged_passes(staged, cell.autocast, standing)
 
 
 def _trained(model: nn.Module) -> list[nn.Parameter]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -71,44 +72,64 @@ def _noted(tape: Tape, holding: Holding) -> Callable[[Tensor], None]:
     return note
 
 
-def staged_passes(
-    stage: nn.Module,
-    before: Callable[[], Tensor] | None,
-    last: Callable[[Tensor], Tensor] | None,
-    batch: Batch,
-    inputs: Sequence[Tensor],
-    waiting: int,
-    every: int,
-    autocast: Callable[[], AbstractContextManager[object]],
-    held: Sizes,
-) -> Sizes:
-    """The same for a stage of a pipeline, which keeps the activations of `waiting` micro-batches at a time.
+@dataclass(frozen=True)
+class Staged:
+    """One stage of a pipeline, and what comes to it and goes from it.
 
-    before: makes what the stage before sends, None: this is the first; last: output → loss, None: another stage comes
-    after it; every: micro-batches of a step, for each of which there is room to receive into.
+    received: what the stage before it sends, None: this is the first, which is given inputs; loss: output → loss, None:
+    another stage comes after it; batch: samples of a micro-batch, which stay for the whole step; waiting: micro-batches
+    whose activations it keeps at a time; every: those of a step, for each of which there is room to receive into.
     """
+
+    stage: nn.Module
+    batch: Batch
+    inputs: Sequence[Tensor]
+    received: Tensor | None
+    loss: Callable[[Tensor], Tensor] | None
+    waiting: int
+    every: int
+
+
+def staged_passes(staged: Staged, autocast: Autocast, held: Sizes) -> Sizes:
+    """Bytes by kind at the peak of a step's passes through a stage: forward passes until it has to wait, then one
+    backward and one forward pass in turn.
+    """
+    stage, received = staged.stage, staged.received
     tape = Tape(held)
     for tensor in (*stage.parameters(), *stage.buffers()):
         tape.know(tensor, None)
-    received = None if before is None else before().detach()
-    for tensor in batch:
+    for tensor in staged.batch:
         tape.know(tensor, None)
-        tape.add("activations", tensor.nbytes * every)
+        tape.add("activations", tensor.nbytes * staged.every)
     if received is not None:
         tape.know(received, None)
-        tape.add("other", received.nbytes * every)
+        tape.add("other", received.nbytes * staged.every)
     for parameter in stage.parameters():
         parameter.register_post_accumulate_grad_hook(_noted(tape, Holding()))
-    made = []
+    waiting: deque[tuple[Tensor, Tensor, Sequence[Tensor]]] = deque()
+    """loss or output that is passed back from, output, inputs"""
+
+    def forward() -> None:
+        given = staged.inputs if received is None else (received.detach().requires_grad_(),)
+        with autocast():
+            output: Tensor = stage(*given)
+        waiting.append((output if staged.loss is None else staged.loss(output), output, given))
+
     with tape:
-        for _ in range(waiting):
-            given = inputs if received is None else (received.detach().requires_grad_(),)
-            with autocast():
-                output = stage(*given)
-            if last is None and not made:
-                tape.add("other", output.nbytes * every)
-            made.append(output if last is None else (output, last(output)))
-        for each in made[:1]:
-            result = each if last is None else each[1]
-            result.backward(torch.empty_like(result))
+        for _ in range(staged.waiting):
+            forward()
+    result, output, _given = waiting[0]
+    if staged.loss is None:
+        tape.add("other", output.nbytes * staged.every)
+    gradient = torch.empty_like(result)  # received: it is among these
+    tape.know(gradient, None)
+    sent = None
+    with tape:
+        for number in range(min(staged.every, PASSES)):
+            if number > 0 and staged.waiting + number <= staged.every:
+                forward()
+            result, output, given = waiting.popleft()
+            result.backward(gradient)  # type: ignore[no-untyped-call]
+            sent = [each.grad for each in given]  # the inputs' gradients are held until the next ones are sent
+    del sent
     return tape.peak
