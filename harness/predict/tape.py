@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from harness.monitors.memory import KIND_NAMES
+from harness.schema.prediction import KINDS
 
 Sizes = dict[str, int]
 
@@ -29,7 +29,7 @@ class Tape(TorchDispatchMode):
 
     def __init__(self, held: Sizes | None = None, making: str | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.now: Sizes = dict.fromkeys(KIND_NAMES, 0) | (held or {})
+        self.now: Sizes = dict.fromkeys(KINDS, 0) | (held or {})
         self.peak: Sizes = dict(self.now)
         self.making = making
         self._kinds: dict[int, tuple[str | None, int]] = {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from harness.predict.tape import Sizes, Tape
 from harness.recipes import optimizers
@@ -43,15 +43,19 @@ def state_of(model: nn.Module, holding: Holding, recipe: Recipe) -> State:
     """
     replace_by_parts(model, holding)
     own = _updated(model, holding)
+    stated = _stated(own, recipe)
     try:
-        return _stepped(model, recipe)
+        found = _stepped(model, recipe)
     except Exception:
         if sum(each.numel() for each in own) > REAL_AT_MOST:
-            return _stated(own, recipe)
-    with _no_fakes():
-        for parameter in list(model.parameters()):
-            _replace(model, parameter, torch.zeros(parameter.shape, dtype=parameter.dtype))
-        return _stepped(model, recipe)
+            return State(stated)
+        with unset_fake_temporarily():
+            for parameter in list(model.parameters()):
+                _replace(model, parameter, torch.zeros(parameter.shape, dtype=parameter.dtype))
+            found = _stepped(model, recipe)
+    if found.kept + found.in_lists == 0:  # a history that these steps, whose gradients are 0, do not begin
+        found = replace(found, in_lists=stated)
+    return found
 
 
 def replace_by_parts(model: nn.Module, holding: Holding) -> None:
@@ -110,14 +114,8 @@ def _tensors(optimizer: Optimizer, in_lists: bool = False) -> Iterator[Tensor]:
                 yield from (each for each in value if isinstance(each, Tensor))
 
 
-def _stated(own: Sequence[nn.Parameter], recipe: Recipe) -> State:
-    """By the numbers that the optimizer's registration says it keeps."""
+def _stated(own: Sequence[nn.Parameter], recipe: Recipe) -> int:
+    """Bytes by the numbers that the optimizer's registration says it keeps."""
     assert recipe.optimizer is not None
     facts, options = optimizers.registry[recipe.optimizer.name].facts, recipe.optimizer.options
-    return State(sum(facts.numbers_kept(tuple(each.shape), options) * each.itemsize for each in own))
-
-
-def _no_fakes() -> contextlib.AbstractContextManager[Any]:
-    from torch._subclasses.fake_tensor import unset_fake_temporarily
-
-    return unset_fake_temporarily()
+    return sum(facts.numbers_kept(each.shape, options) * each.itemsize for each in own)

@@ -17,6 +17,7 @@ from harness.run.executors import local
 from harness.run.executors.interrupts import terminated_is_interrupted
 from harness.run.plan import Plan, make_plan, traces_of
 from harness.run.powers import on_machine
+from harness.run.predictions import Forecast
 from harness.run.same_data import of_same_data, refuse_other_data
 from harness.run.search import Search
 from harness.run.spec import load_suite, parse_where, with_overrides
@@ -154,7 +155,9 @@ def _conducted(
     def execute(trial: Trial) -> local.Execution:
         return local.execute(trial, inventory.cores, folder.folder, watch)
 
-    conductor = Conductor(inventory, folder, execute, observe, kept, searches)
+    forecast = Forecast()
+    forecast.look_at([trial for trial in plan.trials if trial.kind == "measure" and trial.id not in kept])
+    conductor = Conductor(inventory, folder, execute, observe, kept, searches, forecast)
     finished = False
     try:
         with terminated_is_interrupted():

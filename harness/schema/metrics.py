@@ -9,6 +9,7 @@ import re
 
 from harness.schema.metric import Metric
 from harness.schema.metrics_of_learning import LEARNING
+from harness.schema.prediction import KINDS
 
 __all__ = ["METRICS", "Metric", "metric"]
 
@@ -117,6 +118,25 @@ METRICS: dict[str, Metric] = _metrics(
             ("optimizer", "optimizer state"),
             ("activations", "activations kept for the backward pass"),
             ("other", "all other tensors: buffers, inputs, temporaries"),
+        )
+    ),
+    Metric(
+        "predicted_peak_bytes",
+        "B",
+        "neither",
+        "Most bytes of tensors on a device, predicted from shapes and the strategy's rule; nothing measured is in it.",
+        "largest rank; the larger of the peaks of forward and backward passes and of the update",
+    ),
+    *(
+        Metric(
+            f"predicted_{kind}_bytes",
+            "B",
+            "neither",
+            f"The part of predicted_peak_bytes that is {what}.",
+            "of the same rank and moment",
+        )
+        for kind, what in zip(
+            KINDS, ("parameters", "gradients", "optimizer state", "activations", "anything else"), strict=True
         )
     ),
     Metric(

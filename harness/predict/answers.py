@@ -1,0 +1,66 @@
+"""Predictions of many trials in one child: cells that are alike are predicted once, what fails says why."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.predict.memory import predicted
+from harness.schema.prediction import Prediction
+from harness.schema.registry import load_plugin
+from harness.schema.trial import Trial, content_hash
+from harness.strategies import Unpredicted
+
+OF_NO_ACCOUNT = {"cell", "id", "seed", "repeat", "timeout_s", "varied", "steps", "warmup_steps", "eval_every", "kind"}
+"""Keys of a trial that change nothing about its memory."""
+
+
+def answers(asked_json: str) -> list[dict[str, Any]]:
+    """A `schema.prediction.Prediction` for each trial, in their order.
+
+    asked_json: trials; within_s: seconds after which no further one is begun; limit_bytes: of a device, or null.
+    Where a trial's micro-batch is to be found, it is the largest that is predicted to fit the limit.
+    """
+    asked = json.loads(asked_json)
+    until, known, found = time.monotonic() + asked["within_s"], dict[str, Prediction](), []
+    for content in asked["trials"]:
+        trial = Trial.model_validate(content)
+        key = _key(trial)
+        if key not in known:
+            late = time.monotonic() > until
+            known[key] = Prediction(absent="the time for predictions was over") if late else _fitting(trial, asked)
+        found.append(known[key].model_dump(mode="json"))
+    return found
+
+
+def _key(trial: Trial) -> str:
+    content = trial.model_dump(mode="json", exclude=OF_NO_ACCOUNT)
+    content["recipe"].pop("lr", None)
+    return content_hash(content)
+
+
+def _fitting(trial: Trial, asked: Mapping[str, Any]) -> Prediction:
+    """Of a trial whose micro-batch is searched for: the largest that fits, or the least of all."""
+    if not trial.among or trial.searched:
+        return _answer(trial)
+    found = Prediction()
+    for size in sorted(trial.among, reverse=True):
+        found = _answer(trial.with_micro_batch(size))
+        if found.absent or asked["limit_bytes"] is None or found.total <= asked["limit_bytes"]:
+            break
+    return found
+
+
+def _answer(trial: Trial) -> Prediction:
+    try:
+        for plugin in trial.plugins:
+            load_plugin(Path(plugin.path))
+        return Prediction(sizes=predicted(trial), micro_batch=trial.micro_batch)
+    except Unpredicted as error:
+        why = str(error)
+    except Exception as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return Prediction(absent=why[:300], micro_batch=trial.micro_batch)
