@@ -28,6 +28,7 @@ from harness.report.section import Section
 from harness.report.sections import sections
 from harness.report.text import clip
 from harness.report.whole_file import write_whole
+from harness.report.predicted_table import predicted_table
 from harness.report.why_table import why_table
 from harness.run.stored import StoredRun
 
@@ -44,6 +45,7 @@ class GroupView:
     figures: list[Figure]
     cells: tables.Table
     why: tables.Table | None
+    predicted: tables.Table | None
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,12 @@ def _view(each: Study, look: Look, prefix: str, folder: Path | None) -> RunView:
 
 def _group_view(each: Study, group: Group, look: Look, prefix: str, folder: Path | None) -> GroupView:
     drawn = figures(each, group, look, prefix) if group.number < GROUPS_AT_MOST else []
-    cells, why = (
+    cells, why, predicted = (
         tables.cells_table(group, look, f"{prefix}-cells"),
         why_table(each, group, look, f"{prefix}-why", folder),
+        predicted_table(group, look, f"{prefix}-predicted"),
     )
-    return GroupView(prefix, group, data_line(each, group), drawn, cells, why)
+    return GroupView(prefix, group, data_line(each, group), drawn, cells, why, predicted)
 
 
 def provenance(each: Study) -> list[tuple[str, str]]:
