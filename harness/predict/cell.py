@@ -58,9 +58,9 @@ class Cell:
         with torch.device("meta"):
             return sum(each.numel() for each in self.workload.build().parameters())
 
-    def built(self, rank: int) -> Built:
-        """What a rank has, as `measure.training.build_training` puts it together."""
-        trial, place = self.trial, self._place(rank)
+    def built(self) -> Built:
+        """What the first rank has, as `measure.training.build_training` puts it together."""
+        trial, place = self.trial, self._place()
         with torch.device(place.device.torch_device):
             model, batch = self.workload.build(), self._batch()
         if self.precision.convert is not None:
@@ -78,10 +78,10 @@ class Cell:
         name = self.precision.autocast
         return nullcontext() if name is None else torch.autocast(self.trial.device, dtype=getattr(torch, name))
 
-    def _place(self, rank: int) -> Place:
+    def _place(self) -> Place:
         trial, facts = self.trial, workloads[self.trial.workload.name].facts
         return Place(
-            open_device(trial.device, 0), rank, trial.processes, trial.devices, self.workload.blocks, facts.model,
+            open_device(trial.device, 0), 0, trial.processes, trial.devices, self.workload.blocks, facts.model,
             trial.model_ranks, trial.accumulation, self.workload.build, self.precision.autocast,
         )  # fmt: skip
 

@@ -11,7 +11,8 @@ Nothing that was measured goes into it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import nn
@@ -57,26 +58,47 @@ def _largest(cell: Cell) -> Sizes:
     """Of the rank with the largest peak. Where each has a stage of its own all are looked at; else rank 0 stands for
     all: it has the largest parts.
     """
-    first = cell.built(0)
-    every = [first, *(cell.built(rank) for rank in range(1, len(first.holding.stages)))]
-    return max((_of_rank(cell, built) for built in every), key=_total)
+    built = cell.built()
+    if not built.holding.stages:
+        return _of_rank(cell, built, built.model, partial(_at_passes, cell, built))
+    found = []
+    for staged, standing_for in _stages(cell, built):
+        found.append(_of_rank(cell, built, standing_for, partial(staged_passes, staged, cell.autocast)))
+    return max(found, key=_total)
+
+
+def _stages(cell: Cell, built: Built) -> Iterator[tuple[Staged, Stage]]:
+    """Each stage of a pipeline with what comes to it from the one before."""
+    holding, loss = built.holding, cell.workload.loss
+    inputs, _named = inputs_of(loss, built.batch)
+    assert holding.waiting is not None
+    received = None
+    for number, pieces in enumerate(holding.stages):
+        stage, last = Stage(pieces), number == len(holding.stages) - 1
+        answer = (lambda output: loss_of(loss, output, built.batch)) if last else None
+        waiting, every = holding.waiting(number), built.place.accumulation
+        yield Staged(stage, built.batch, inputs, received, answer, waiting, every), stage
+        with torch.no_grad(), cell.autocast():
+            received = stage(*(inputs if received is None else (received,)))
 
 
 def _total(sizes: Sizes) -> int:
     return sum(sizes.values())
 
 
-def _of_rank(cell: Cell, built: Built) -> Sizes:
-    """Bytes by kind at the larger of a rank's two peaks: of its passes and of its update."""
-    holding, rank = built.holding, built.place.rank
-    held = Stage(holding.stages[rank]) if holding.stages else built.model
+def _of_rank(cell: Cell, built: Built, held: nn.Module, at_passes: Callable[[Sizes], Sizes]) -> Sizes:
+    """Bytes by kind at the larger of a rank's two peaks: of its passes and of its update.
+
+    held: what the rank has of the model; at_passes: what stands all the time → bytes by kind at the passes' peak.
+    """
+    holding = built.holding
     parts, gradients = _bytes(held.parameters(), holding), _bytes(_trained(held), holding)
     in_buckets = gradients if holding.buckets != "none" else 0
     standing = {"parameters": parts, "other": _buffers(held) + _averages(cell, gradients)}
     beside = holding.in_host_memory and built.place.device.kind != "cpu"
     if beside:
         standing["parameters"] = 0
-    in_passes = _at_passes(cell, built, held, standing | {"other": standing["other"] + in_buckets})
+    in_passes = at_passes(standing | {"other": standing["other"] + in_buckets})
     state = State(0) if beside else state_of(held, holding, cell.trial.recipe)
     if holding.buckets == "hold":
         in_buckets = 0  # they are the gradients
@@ -89,38 +111,14 @@ def _of_rank(cell: Cell, built: Built) -> Sizes:
     return max(in_passes, in_update, key=_total)
 
 
-def _at_passes(cell: Cell, built: Built, held: nn.Module, standing: Sizes) -> Sizes:
-    """The peak of the passes, of the model or of the rank's stage of it."""
-    holding, workload = built.holding, cell.workload
-    if isinstance(held, Stage):
-        return _at_stage(cell, built, held, standing)
-    model, batch = gathered_in(built.model, holding.gathered_dtype), built.batch
+def _at_passes(cell: Cell, built: Built, standing: Sizes) -> Sizes:
+    """The peak of the passes where each rank computes with the model."""
+    holding, batch = built.holding, built.batch
+    model = gathered_in(built.model, holding.gathered_dtype)
     if holding.gathered_dtype is not None:
         dtype = getattr(torch, holding.gathered_dtype)
         batch = tuple(tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in batch)
-    return passes(model, batch, workload.loss, cell.autocast, built.place, holding, standing)
-
-
-def _at_stage(cell: Cell, built: Built, stage: Stage, standing: Sizes) -> Sizes:
-    """The peak of a stage's passes."""
-    holding, rank, loss = built.holding, built.place.rank, cell.workload.loss
-    inputs, _named = inputs_of(loss, built.batch)
-    received = None
-    if rank > 0:
-        with torch.no_grad(), cell.autocast():
-            received = Stage(piece for pieces in holding.stages[:rank] for piece in pieces)(*inputs)
-    assert holding.waiting is not None
-    last = rank == len(holding.stages) - 1
-    staged = Staged(
-        stage,
-        built.batch,
-        inputs,
-        received,
-        (lambda output: loss_of(loss, output, built.batch)) if last else None,
-        holding.waiting(rank),
-        built.place.accumulation,
-    )
-    return staged_passes(staged, cell.autocast, standing)
+    return passes(model, batch, cell.workload.loss, cell.autocast, built.place, holding, standing)
 
 
 def _trained(model: nn.Module) -> list[nn.Parameter]:

@@ -115,9 +115,13 @@ def staged_passes(staged: Staged, autocast: Autocast, held: Sizes) -> Sizes:
             output: Tensor = stage(*given)
         waiting.append((output if staged.loss is None else staged.loss(output), output, given))
 
+    run = min(staged.waiting, PASSES)
     with tape:
-        for _ in range(staged.waiting):
+        for _ in range(run):
+            before = tape.now["activations"]
             forward()
+    one = tape.now["activations"] - before  # those that are not run keep as much as the last that was
+    tape.add("activations", one * (staged.waiting - run))
     result, output, _given = waiting[0]
     if staged.loss is None:
         tape.add("other", output.nbytes * staged.every)
