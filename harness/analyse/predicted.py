@@ -50,11 +50,7 @@ def apart(cell: Cell) -> list[Compared]:
     """The kinds, or the peak, whose measured bytes differ from the predicted ones by more than a tenth of them."""
     found = compared(cell)
     peak = next((each.predicted for each in found if each.kind == NAMES[MEMORY]), 0.0)
-    return [
-        each
-        for each in found
-        if abs(each.measured - each.predicted) > max(APART * each.predicted, OF_PEAK * peak)
-    ]
+    return [each for each in found if abs(each.measured - each.predicted) > max(APART * each.predicted, OF_PEAK * peak)]
 
 
 def in_words(group: Group) -> str:
@@ -79,7 +75,8 @@ def _difference(each: Compared) -> str:
     verb = "are" if each.kind.endswith("s") else "is"
     if each.ratio is None:
         return f"{each.kind} {verb} {size(each.measured)} where none were predicted"
-    return f"{each.kind} {verb} {times(each.ratio)} what was predicted ({size(each.measured)} against {size(each.predicted)})"
+    figures = f"{size(each.measured)} against {size(each.predicted)}"
+    return f"{each.kind} {verb} {times(each.ratio)} what was predicted ({figures})"
 
 
 def ratio_text(ratio: float | None) -> str:

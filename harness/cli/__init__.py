@@ -8,4 +8,17 @@ from harness.cli import runs
 # isort: split
 from harness.cli import ab, baselines, exports, history, look, predict, profile, stored, verdicts
 
-__all__ = ["ab", "app", "baselines", "exports", "history", "look", "main", "predict", "profile", "runs", "stored", "verdicts"]
+__all__ = [
+    "ab",
+    "app",
+    "baselines",
+    "exports",
+    "history",
+    "look",
+    "main",
+    "predict",
+    "profile",
+    "runs",
+    "stored",
+    "verdicts",
+]

@@ -68,7 +68,9 @@ class Gathering:
         kept = [getattr(each, "kept_dtype", each.dtype).itemsize for each in parameters]
         parts = sum(size * item for size, item in zip(sizes, kept, strict=True))
         packed = sum(size * each.itemsize for size, each in zip(sizes, parameters, strict=True)) * self.holding.parts
-        return Unit(parameters, sum(each.nbytes for each in parameters), packed, parts * self.holding.parts, parts, root)
+        return Unit(
+            parameters, sum(each.nbytes for each in parameters), packed, parts * self.holding.parts, parts, root
+        )
 
     def _before(self, unit: Unit, _module: nn.Module, _inputs: Any) -> None:
         if in_backward() or unit.whole:

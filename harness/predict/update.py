@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from harness.predict.tape import Sizes, Tape
+from harness.predict.tape import Tape
 from harness.recipes import optimizers
 from harness.recipes.build import build_optimizer
 from harness.schema.suite import Recipe

@@ -23,12 +23,12 @@ from harness.report.document import rendered
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.fit_table import fit_table
 from harness.report.look import Look
+from harness.report.predicted_table import predicted_table
 from harness.report.run_facts import counts, machine
 from harness.report.section import Section
 from harness.report.sections import sections
 from harness.report.text import clip
 from harness.report.whole_file import write_whole
-from harness.report.predicted_table import predicted_table
 from harness.report.why_table import why_table
 from harness.run.stored import StoredRun
 

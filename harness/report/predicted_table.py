@@ -30,4 +30,5 @@ def predicted_table(group: Group, look: Look, id_: str) -> Table | None:
         for cell in group.order
         for each in compared(cell)
     ]  # fmt: skip
-    return Table(id_, f"Memory of every cell of {group.label} by kind, predicted and measured", columns, rows) if rows else None
+    caption = f"Memory of every cell of {group.label} by kind, predicted and measured"
+    return Table(id_, caption, columns, rows) if rows else None

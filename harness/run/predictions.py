@@ -55,6 +55,4 @@ class Forecast:
         self.look_at([trial])
         found = self._known.get((trial.cell, trial.micro_batch), Prediction(absent="its micro-batch was not found"))
         absent = {"predicted": found.absent} if found.absent else {}
-        return record.model_copy(
-            update={"metrics": record.metrics | found.metrics, "absent": record.absent | absent}
-        )
+        return record.model_copy(update={"metrics": record.metrics | found.metrics, "absent": record.absent | absent})

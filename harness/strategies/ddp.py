@@ -23,7 +23,12 @@ def _impossible(setting: Setting, *, compress: str = "none", **_options: object)
 
 
 def _holds(
-    _model: nn.Module, _place: Place, *, gradient_as_bucket_view: bool = False, compress: str = "none", **_options: object
+    _model: nn.Module,
+    _place: Place,
+    *,
+    gradient_as_bucket_view: bool = False,
+    compress: str = "none",
+    **_options: object,
 ) -> Holding:
     if compress != "none":
         raise Unpredicted(f"what compress = {compress} keeps beside the buckets is not stated")

@@ -26,9 +26,7 @@ def _together(_devices: int, *, tensor_ranks: int = 2, **_options: object) -> in
     return tensor_ranks
 
 
-def _holds(
-    model: nn.Module, place: Place, *, tensor_ranks: int = 2, reshard_after_forward: bool = True
-) -> Holding:
+def _holds(model: nn.Module, place: Place, *, tensor_ranks: int = 2, reshard_after_forward: bool = True) -> Holding:
     narrow(model, place, tensor_ranks)
     return holds_parts(place.world_size // tensor_ranks, reshard_after_forward=reshard_after_forward)
 

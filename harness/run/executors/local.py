@@ -95,7 +95,8 @@ def measure_peak(device: str, cores: Sequence[int], precision: Choice, plugins: 
 
 def predict(asked: str) -> list[dict[str, Any]]:
     """Predict the memory of trials in a child (see predict/answers). Raises HarnessError where it does not end."""
-    found: list[dict[str, Any]] = _ask(predicting.predict, "how much memory cells take", asked, within_s=PREDICT_TIMEOUT_S)
+    what = "how much memory cells take"
+    found: list[dict[str, Any]] = _ask(predicting.predict, what, asked, within_s=PREDICT_TIMEOUT_S)
     return found
 
 
