@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,26 @@ OF_NO_ACCOUNT = {"cell", "id", "seed", "repeat", "timeout_s", "varied", "steps",
 
 
 def answers(asked_json: str) -> list[dict[str, Any]]:
-    """A `schema.prediction.Prediction` for each trial, in their order.
-
-    asked_json: trials; within_s: seconds after which no further one is begun; limit_bytes: of a device, or null.
-    Where a trial's micro-batch is to be found, it is the largest that is predicted to fit the limit.
-    """
+    """What a child is asked: trials, limit_bytes of a device or null, within_s; see `answers_of`."""
     asked = json.loads(asked_json)
-    until, known, found = time.monotonic() + asked["within_s"], dict[str, Prediction](), []
-    for content in asked["trials"]:
-        trial = Trial.model_validate(content)
-        key = _key(trial)
-        if key not in known:
+    trials = [Trial.model_validate(content) for content in asked["trials"]]
+    return [found.model_dump(mode="json") for found in answers_of(trials, asked["limit_bytes"], asked["within_s"])]
+
+
+def answers_of(trials: Sequence[Trial], limit_bytes: int | None = None, within_s: float = math.inf) -> list[Prediction]:
+    """What is predicted of each trial, in their order; what fails says why.
+
+    limit_bytes: where a trial's micro-batch is to be found, it is the largest that is predicted to fit this; within_s:
+    seconds after which no further cell is begun.
+    """
+    until, known = time.monotonic() + within_s, dict[str, Prediction]()
+    for trial in trials:
+        if (key := _key(trial)) not in known:
             late = time.monotonic() > until
-            known[key] = Prediction(absent="the time for predictions was over") if late else _fitting(trial, asked)
-        found.append(known[key].model_dump(mode="json"))
-    return found
+            known[key] = (
+                Prediction(absent="the time for predictions was over") if late else _fitting(trial, limit_bytes)
+            )
+    return [known[_key(trial)] for trial in trials]
 
 
 def _key(trial: Trial) -> str:
@@ -42,14 +48,14 @@ def _key(trial: Trial) -> str:
     return content_hash(content)
 
 
-def _fitting(trial: Trial, asked: Mapping[str, Any]) -> Prediction:
+def _fitting(trial: Trial, limit_bytes: int | None) -> Prediction:
     """Of a trial whose micro-batch is searched for: the largest that fits, or the least of all."""
     if not trial.among or trial.searched:
         return _answer(trial)
     found = Prediction()
     for size in sorted(trial.among, reverse=True):
         found = _answer(trial.with_micro_batch(size))
-        if found.absent or asked["limit_bytes"] is None or found.total <= asked["limit_bytes"]:
+        if found.absent or limit_bytes is None or found.total <= limit_bytes:
             break
     return found
 

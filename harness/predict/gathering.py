@@ -42,7 +42,7 @@ class Unit:
 
 
 class Gathering:
-    """Puts on a tape what a rank holds of units at each moment of its passes. divided: bytes of gradients' parts."""
+    """Puts on a tape what a rank holds of units at each moment of its passes."""
 
     def __init__(self, tape: Tape, model: nn.Module, blocks: tuple[type[nn.Module], ...], holding: Holding):
         self.tape, self.holding = tape, holding
@@ -61,16 +61,15 @@ class Gathering:
             module.register_forward_pre_hook(partial(self._before, unit))
             module.register_forward_hook(partial(self._after, unit))
             for parameter in own:
-                parameter.register_post_accumulate_grad_hook(partial(self._gradient, unit))
+                parameter.register_post_accumulate_grad_hook(partial(self._gradient, unit))  # type: ignore[no-untyped-call]
 
     def _unit(self, parameters: list[nn.Parameter], root: bool) -> Unit:
         sizes = [math.prod(self.holding.part_of(each.shape)) for each in parameters]
         kept = [getattr(each, "kept_dtype", each.dtype).itemsize for each in parameters]
-        parts = sum(size * item for size, item in zip(sizes, kept, strict=True))
+        part = sum(size * item for size, item in zip(sizes, kept, strict=True))
         packed = sum(size * each.itemsize for size, each in zip(sizes, parameters, strict=True)) * self.holding.parts
-        return Unit(
-            parameters, sum(each.nbytes for each in parameters), packed, parts * self.holding.parts, parts, root
-        )
+        gathered = sum(each.nbytes for each in parameters)
+        return Unit(parameters, gathered, packed, part * self.holding.parts, part, root)
 
     def _before(self, unit: Unit, _module: nn.Module, _inputs: Any) -> None:
         if in_backward() or unit.whole:
@@ -92,7 +91,7 @@ class Gathering:
         unit.missing = sum(each.requires_grad for each in unit.parameters)
         for made in tree_iter(output):
             if isinstance(made, Tensor) and made.requires_grad:
-                made.register_hook(partial(self._before_backward, unit))
+                made.register_hook(partial(self._before_backward, unit))  # type: ignore[no-untyped-call]
 
     def _before_backward(self, unit: Unit, _gradient: Tensor) -> None:
         if not unit.whole:

@@ -40,7 +40,7 @@ def passes(
     else:
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter.register_post_accumulate_grad_hook(_noted(tape, holding))
+                parameter.register_post_accumulate_grad_hook(_noted(tape, holding))  # type: ignore[no-untyped-call]
     count = min(place.accumulation, PASSES)
     with tape:
         for number in range(count):
@@ -105,7 +105,7 @@ def staged_passes(staged: Staged, autocast: Autocast, held: Sizes) -> Sizes:
         tape.know(received, None)
         tape.add("other", received.nbytes * staged.every)
     for parameter in stage.parameters():
-        parameter.register_post_accumulate_grad_hook(_noted(tape, Holding()))
+        parameter.register_post_accumulate_grad_hook(_noted(tape, Holding()))  # type: ignore[no-untyped-call]
     waiting: deque[tuple[Tensor, Tensor, Sequence[Tensor]]] = deque()
     """loss or output that is passed back from, output, inputs"""
 
