@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness.predict.memory import predicted
 from harness.schema.prediction import Prediction
 from harness.schema.registry import load_plugin
@@ -21,6 +23,7 @@ OF_NO_ACCOUNT = {"cell", "id", "seed", "repeat", "timeout_s", "varied", "steps",
 
 def answers(asked_json: str) -> list[dict[str, Any]]:
     """What a child is asked: trials, limit_bytes of a device or null, within_s; see `answers_of`."""
+    torch.set_num_threads(1)  # small tensors: threads would only wait for one another
     asked = json.loads(asked_json)
     trials = [Trial.model_validate(content) for content in asked["trials"]]
     return [found.model_dump(mode="json") for found in answers_of(trials, asked["limit_bytes"], asked["within_s"])]

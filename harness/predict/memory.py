@@ -16,7 +16,6 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from harness.predict.cell import Built, Cell
 from harness.predict.gathering import gathered_in
@@ -31,6 +30,9 @@ from harness.strategies.holding import Holding
 from harness.strategies.modules.stage import Stage, inputs_of, loss_of
 from harness.strategies.techniques import techniques
 
+SMALL = 1_000_000
+"""Parameters up to which real tensors on the CPU are quicker than to begin with ones without values."""
+
 
 def predicted(trial: Trial) -> Sizes:
     """Bytes by kind that one device of the trial holds at its peak, of the device that holds most.
@@ -43,13 +45,18 @@ def predicted(trial: Trial) -> Sizes:
     for technique in trial.techniques:
         if why := techniques[technique.name].facts.unpredicted:
             raise Unpredicted(why)
+    size = Cell(trial).parameters()
+    if size <= SMALL and trial.device == "cpu":
+        return _largest(Cell(trial, values=True))
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
     try:
         with FakeTensorMode():
             return _largest(Cell(trial))
     except Unpredicted:
         raise
     except Exception:
-        if Cell(trial).parameters() > REAL_AT_MOST:
+        if size > REAL_AT_MOST:
             raise
         return _largest(Cell(trial, values=True))
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from harness.predict.tape import Tape
 from harness.recipes import optimizers
@@ -49,6 +48,8 @@ def state_of(model: nn.Module, holding: Holding, recipe: Recipe) -> State:
     except Exception:
         if sum(each.numel() for each in own) > REAL_AT_MOST:
             return State(stated)
+        from torch._subclasses.fake_tensor import unset_fake_temporarily
+
         with unset_fake_temporarily():
             for parameter in list(model.parameters()):
                 _replace(model, parameter, torch.zeros(parameter.shape, dtype=parameter.dtype))

@@ -168,11 +168,11 @@ def _conducted(
         return local.execute(trial, inventory.cores, folder.folder, watch)
 
     forecast = Forecast()
-    forecast.look_at([trial for trial in plan.trials if trial.kind == "measure" and trial.id not in kept])
     conductor = Conductor(inventory, folder, execute, observe, kept, searches, forecast)
     finished = False
     try:
         with terminated_is_interrupted():
+            forecast.look_at([each for each in plan.trials if each.kind == "measure" and each.id not in kept])
             finished = conductor.conduct(plan)
     except KeyboardInterrupt:
         finished = False
