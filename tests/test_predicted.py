@@ -133,16 +133,37 @@ def test_records_without_predictions_have_a_page_and_a_table_as_before() -> None
 
 
 def test_the_page_marks_each_prediction_and_tells_it_kind_by_kind() -> None:
-    run = predicted_run(activations=1 / 1.4)
+    run = predicted_run(activations=1 / 1.4, peak=0.8)
     page = build_page(run)
     (group,) = study(run).groups
     known = [cell for cell in group.cells if compared(cell)]
-    assert len(re.findall(r"<title>predicted [\d.]+.MiB</title>", page)) == len(known) > 1
+    drawn = re.findall(r"<title>peak ([\d.]+).MiB, predicted ([\d.]+).MiB</title>", page)
+    assert len(drawn) == len(known) > 1
+    assert any(float(predicted) < float(measured) for measured, predicted in drawn)
     table = re.search(r'<table id="r0g0-predicted".*?</table>', page, re.S)
     assert table is not None
     rows = re.findall(r"<tr.*?</tr>", table[0], re.S)
-    assert len(rows) == 1 + 6 * len(known), "five kinds and the peak"
-    assert sum(">1.40<" in row for row in rows) == len(known)
+    assert len(rows) == 1 + len(known)
+    assert all(re.search(r">[\d.]+ / [\d.]+ \(1\.40×\)<", row) for row in rows[1:]), "activations differ"
+    assert [head for head in ("peak", "activations", "other") if f">{head}<" in rows[0]] == [
+        "peak",
+        "activations",
+        "other",
+    ]
+
+
+def triangles(page: str) -> int:
+    """Small paths of three corners below the bars of the memory chart."""
+    chart = re.search(r'<figure[^>]*id="r0g0-kinds".*?</figure>', page, re.S)
+    assert chart is not None
+    return len(re.findall(r'd="m[\d.-]+ [\d.-]+-[\d.]+ [\d.]+ [\d.]+ 0z"', chart[0]))
+
+
+def test_each_predicted_cell_has_a_triangle_and_no_other() -> None:
+    run = predicted_run()
+    (group,) = study(run).groups
+    assert triangles(build_page(run)) == sum(bool(compared(cell)) for cell in group.cells)
+    assert triangles(build_page(made.synthetic_run(made.Shape(workloads=ONE, rounds=3)))) == 0
 
 
 @pytest.mark.parametrize(("width", "there"), [(60, False), (100, False), (160, True)])

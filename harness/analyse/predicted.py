@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.analyse.cells import MEMORY, Cell
-from harness.analyse.quantity import count, digits, listed, size, times
+from harness.analyse.quantity import count, listed, size, times
 from harness.analyse.study import Group
 from harness.schema.prediction import MEASURED
 
@@ -77,8 +77,3 @@ def _difference(each: Compared) -> str:
         return f"{each.kind} {verb} {size(each.measured)} where none were predicted"
     figures = f"{size(each.measured)} against {size(each.predicted)}"
     return f"{each.kind} {verb} {times(each.ratio)} what was predicted ({figures})"
-
-
-def ratio_text(ratio: float | None) -> str:
-    """`1.40`; nothing where there is none."""
-    return "" if ratio is None else digits(ratio)

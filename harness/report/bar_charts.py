@@ -92,15 +92,16 @@ def _bars(picture: Picture, cell: Cell, total: Sum, middle: float) -> Values:
 
 def _line(picture: Picture, cell: Cell, total: Sum, middle: float) -> dict[str, Any]:
     value = cell.metrics[total.total]
-    about = picture.about([cell.cell], f"{total.name} {total.say(value)}")
+    predicted = cell.metrics.get(total.predicted)
+    beside = f", predicted {total.say(predicted)}" if predicted is not None else ""
+    about = picture.about([cell.cell], f"{total.name} {total.say(value)}{beside}")
     return {"at": value / total.scale, "about": about} | _across(middle, THICK + 6)
 
 
 def _mark(picture: Picture, cell: Cell, total: Sum, middle: float) -> dict[str, Any]:
-    """Where the total was predicted to be: a triangle under the bar that points at it."""
+    """Where the total was predicted to be: a triangle under the bar that points at it. The line says its value."""
     value = cell.metrics[total.predicted]
-    about = picture.about([cell.cell], f"predicted {total.say(value)}")
-    return {"at": value / total.scale, "y": middle + THICK / 2 + 4, "about": about}
+    return {"at": value / total.scale, "y": middle + THICK / 2 + 4, "about": picture.about([cell.cell])}
 
 
 def _across(middle: float, thick: float) -> dict[str, Any]:
