@@ -13,6 +13,8 @@ from harness.report.text import clip
 
 PEAK = NAMES[MEMORY]
 BOTH = "predicted / measured (their ratio), one figure where they are the same"
+LEAST = 1024
+"""Bytes of a difference that is worth two figures."""
 
 
 def predicted_table(group: Group, look: Look, id_: str) -> Table | None:
@@ -37,7 +39,7 @@ def _row(cell: Cell, kinds: list[Compared | None], look: Look) -> TableRow:
 def _figures(each: Compared) -> str:
     """`6.79`; `6.79 / 9.51 (1.40×)`; `0 / 1.02` where nothing was predicted."""
     predicted, measured = digits(each.predicted / MIB), digits(each.measured / MIB)
-    if predicted == measured:
+    if predicted == measured or abs(each.predicted - each.measured) < LEAST:
         return predicted
     ratio = "" if each.ratio is None else f" ({times(each.ratio)})"
     return f"{predicted} / {measured}{ratio}"

@@ -127,17 +127,13 @@ METRICS: dict[str, Metric] = _metrics(
         "Most bytes of tensors on a device, predicted from shapes and the strategy's rule; nothing measured is in it.",
         "largest rank; the larger of the peaks of forward and backward passes and of the update",
     ),
-    *(
-        Metric(
-            f"predicted_{kind}_bytes",
-            "B",
-            "neither",
-            f"The part of predicted_peak_bytes that is {what}.",
-            "of the same rank and moment",
-        )
-        for kind, what in zip(
-            KINDS, ("parameters", "gradients", "optimizer state", "activations", "anything else"), strict=True
-        )
+    Metric(
+        "predicted_<kind>_bytes",
+        "B",
+        "neither",
+        "The part of predicted_peak_bytes that is of one kind, as in memory_<kind>_bytes.",
+        "of the same rank and moment",
+        pattern=rf"predicted_({'|'.join(KINDS)})_bytes",
     ),
     Metric(
         "communicated_bytes",
