@@ -66,6 +66,10 @@ def test_the_guides_examples_are_ok_and_pass_parity(tmp_path: Path) -> None:
     assert found["mine"].trial.processes == 2
     wrapper = next(fact for fact in found["mine"].applied if fact.fact == "wrapper")
     assert (wrapper.asked, wrapper.found) == ("DistributedDataParallel", "DistributedDataParallel")
+    parameters = (16 * 64 + 64 + 64 * 2 + 2) * 4
+    assert found["mine"].metrics["predicted_parameters_bytes"] == parameters
+    assert found["mine"].metrics["predicted_other_bytes"] == parameters, "the buckets that its rule states"
+    assert found["single"].metrics["predicted_other_bytes"] == 0
 
 
 def test_an_example_that_does_nothing_would_be_seen(tmp_path: Path) -> None:

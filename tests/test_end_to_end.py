@@ -147,6 +147,8 @@ def test_run_measures_writes_a_page_and_names_its_folder_last(finished: Finished
     run = read_run(folder)
     assert [record.status for record in run.records] == [Status.OK, Status.OK]
     assert all(record.parity and record.parity.status == "passed" for record in run.records)
+    for record in run.records:
+        assert record.metrics["predicted_peak_bytes"] == pytest.approx(record.metrics["peak_allocated_bytes"], rel=0.1)
     assert run.info.ended_at
     assert run.info.parent_cpu_s
     assert set(run.series) >= {record.trial.id for record in run.records}

@@ -6,6 +6,19 @@ from harness.cli.terminal import app, main
 from harness.cli import runs
 
 # isort: split
-from harness.cli import ab, baselines, exports, history, look, profile, stored, verdicts
+from harness.cli import ab, baselines, exports, history, look, predict, profile, stored, verdicts
 
-__all__ = ["ab", "app", "baselines", "exports", "history", "look", "main", "profile", "runs", "stored", "verdicts"]
+__all__ = [
+    "ab",
+    "app",
+    "baselines",
+    "exports",
+    "history",
+    "look",
+    "main",
+    "predict",
+    "profile",
+    "runs",
+    "stored",
+    "verdicts",
+]

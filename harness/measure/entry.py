@@ -24,7 +24,7 @@ def probe(result_path: str) -> None:
     die_with_parent()
     from harness.machine.probe import probe as look
 
-    _leave(Path(result_path), look().model_dump(mode="json"))
+    leave(Path(result_path), look().model_dump(mode="json"))
 
 
 def prepare(result_path: str, workload_json: str) -> None:
@@ -32,7 +32,7 @@ def prepare(result_path: str, workload_json: str) -> None:
     die_with_parent()
     from harness.measure.prepare import prepare as build
 
-    _leave(Path(result_path), build(workload_json))
+    leave(Path(result_path), build(workload_json))
 
 
 def count_flops(result_path: str, workload_json: str) -> None:
@@ -40,7 +40,7 @@ def count_flops(result_path: str, workload_json: str) -> None:
     die_with_parent()
     from harness.measure.flops import count
 
-    _leave(Path(result_path), count(workload_json))
+    leave(Path(result_path), count(workload_json))
 
 
 def peak(result_path: str, asked_json: str) -> None:
@@ -48,10 +48,11 @@ def peak(result_path: str, asked_json: str) -> None:
     die_with_parent()
     from harness.measure.peak import peak as measure
 
-    _leave(Path(result_path), measure(asked_json))
+    leave(Path(result_path), measure(asked_json))
 
 
-def _leave(path: Path, content: object) -> None:
+def leave(path: Path, content: object) -> None:
+    """Write what the child was asked for, whole, and end it."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content))
     os.replace(part, path)

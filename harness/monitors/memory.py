@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.monitors import Monitor, register
+from harness.schema.prediction import KINDS as KIND_NAMES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,7 +26,6 @@ KINDS = {
     "Activation": "activations",
 }
 """kind of PyTorch's trackers → our kind; all that is not named here is `other`"""
-KIND_NAMES = ("parameters", "gradients", "optimizer", "activations", "other")
 BYTES_BY_KIND = tuple(f"memory_{kind}_bytes" for kind in KIND_NAMES)
 
 

@@ -16,6 +16,8 @@ from harness.report.picture import Picture, Values, field, pixels, raw, scaled
 from harness.report.rows import Row, draw_rows, shown_cells, y_of
 
 THICK = 13
+PREDICTED = "predicted_peak_bytes"
+MARK = {"shape": "triangle-up", "size": 34, "filled": True, "fill": "var(--ink)"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Sum:
     scale: float
     axis: str
     say: Callable[[float], str]
+    predicted: str = ""
+    """metric of the total as it was predicted; empty: it is not"""
 
     def of(self, cell: Cell) -> float:
         """Sum of the parts that the cell has."""
@@ -52,7 +56,7 @@ def memory_kinds(group: Group, picture: Picture) -> Markup | None:
     """Peak bytes of tensors by kind as stacked bars; the whole peak alone where kinds were not counted."""
     counted = any(kind in cell.metrics for cell in group.ranking for kind in KINDS)
     parts = KINDS if counted else {MEMORY: ("peak of tensors", "var(--k3)")}
-    return _stacked(group, picture, Sum(MEMORY, "peak", parts, 2**20, "MiB on a device", size))
+    return _stacked(group, picture, Sum(MEMORY, "peak", parts, 2**20, "MiB on a device", size, PREDICTED))
 
 
 def _stacked(group: Group, picture: Picture, total: Sum) -> Markup | None:
@@ -63,13 +67,15 @@ def _stacked(group: Group, picture: Picture, total: Sum) -> Markup | None:
     y = y_of(rows)
     bars = [bar for row in rows for bar in _bars(picture, row.cell, total, y[row.cell.cell])]
     lines = [_line(picture, row.cell, total, y[row.cell.cell]) for row in rows if total.total in row.cell.metrics]
-    high = max(*(bar["to"] for bar in bars), *(line["at"] for line in lines), 0.0) * 1.02
+    marks = [_mark(picture, row.cell, total, y[row.cell.cell]) for row in rows if total.predicted in row.cell.metrics]
+    high = max(*(bar["to"] for bar in bars), *(line["at"] for line in (*lines, *marks)), 0.0) * 1.02
     x = scaled("from", (0, high), total.axis, tickCount=5)
     style = {"stroke": "var(--page)", "strokeWidth": 0.8}
     across = {"y": pixels("top"), "y2": field("bottom:Q")}
     stacked = picture.layer("rect", bars, style, x=x, x2=field("to:Q"), fill=raw("fill"), **across)
     line = picture.layer("rule", lines, {"color": "var(--ink)", "strokeWidth": 1.5}, x=field("at:Q"), **across)
-    return draw_rows(picture, rows, [stacked, line])
+    point = picture.layer("point", marks, MARK, x=field("at:Q"), y=pixels("y"))
+    return draw_rows(picture, rows, [stacked, line, *([point] if marks else [])])
 
 
 def _bars(picture: Picture, cell: Cell, total: Sum, middle: float) -> Values:
@@ -86,8 +92,16 @@ def _bars(picture: Picture, cell: Cell, total: Sum, middle: float) -> Values:
 
 def _line(picture: Picture, cell: Cell, total: Sum, middle: float) -> dict[str, Any]:
     value = cell.metrics[total.total]
-    about = picture.about([cell.cell], f"{total.name} {total.say(value)}")
+    predicted = cell.metrics.get(total.predicted)
+    beside = f", predicted {total.say(predicted)}" if predicted is not None else ""
+    about = picture.about([cell.cell], f"{total.name} {total.say(value)}{beside}")
     return {"at": value / total.scale, "about": about} | _across(middle, THICK + 6)
+
+
+def _mark(picture: Picture, cell: Cell, total: Sum, middle: float) -> dict[str, Any]:
+    """Where the total was predicted to be: a triangle under the bar that points at it. The line says its value."""
+    value = cell.metrics[total.predicted]
+    return {"at": value / total.scale, "y": middle + THICK / 2 + 4, "about": picture.about([cell.cell])}
 
 
 def _across(middle: float, thick: float) -> dict[str, Any]:

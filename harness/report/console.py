@@ -15,15 +15,18 @@ from harness.analyse.caveats import caveats
 from harness.analyse.cells import MEMORY, Cell
 from harness.analyse.headline import Answer, ended
 from harness.analyse.leads import overall
+from harness.analyse.predicted import apart
 from harness.analyse.quantity import between, duration, listed, rate, size, times
 from harness.analyse.study import Group, Study, study
 from harness.report.fitted_table import Fitted
 from harness.report.learning_console import recipes
 from harness.report.text import clip
 from harness.run.stored import StoredRun
+from harness.schema.prediction import MEASURED
 
+PREDICTED = MEASURED[MEMORY]
 ROWS_AT_MOST = 30
-OPTIONAL = ("ok", "step", "memory", "throughput", "95 %")
+OPTIONAL = ("predicted", "ok", "step", "memory", "throughput", "95 %")
 """Columns that a narrow terminal does without, in this order."""
 VERDICT_STYLES = {"faster": "green", "slower": "red", "undecided": "yellow"}
 
@@ -55,16 +58,17 @@ def ranking(group: Group) -> Fitted:
     for title in ("× baseline", "95 %"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for title in ("throughput", "step", "memory", "ok"):
+    predicted = any(PREDICTED in cell.metrics for cell in group.order)
+    for title in ("throughput", "step", "memory", *(["predicted"] if predicted else []), "ok"):
         table.add_column(title, justify="right", no_wrap=True)
     for cell in group.order[:ROWS_AT_MOST]:
-        table.add_row(*_row(group, cell))
+        table.add_row(*_row(group, cell, predicted))
     if len(group.order) > ROWS_AT_MOST:
         table.add_row(Text(f"… {len(group.order) - ROWS_AT_MOST:,} more", style="dim"))
     return Fitted(table, OPTIONAL)
 
 
-def _row(group: Group, cell: Cell) -> list[Text]:
+def _row(group: Group, cell: Cell, predicted: bool) -> list[Text]:
     if not cell.ok:
         style = "dim" if cell.status == "UNSUPPORTED" else "red"
         return [Text(clip(cell.label, 60), style=style), Text(), Text(), Text(ended(cell), style=style)]
@@ -77,8 +81,16 @@ def _row(group: Group, cell: Cell) -> list[Text]:
         Text(rate(metrics[group.rate], group.unit) if group.rate in metrics else ""),
         Text(duration(metrics["step_s"]) if "step_s" in metrics else ""),
         Text(size(metrics[MEMORY]) if MEMORY in metrics else ""),
+        *([_predicted(cell)] if predicted else []),
         Text(f"{cell.ok}/{cell.rounds}"),
     ]
+
+
+def _predicted(cell: Cell) -> Text:
+    """The predicted peak; marked where what was measured is another, in all or of a kind."""
+    if PREDICTED not in cell.metrics:
+        return Text()
+    return Text(size(cell.metrics[PREDICTED]), style="yellow" if apart(cell) else "")
 
 
 def _failures(found: Study) -> list[RenderableType]:

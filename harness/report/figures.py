@@ -10,9 +10,10 @@ from markupsafe import Markup
 from harness.analyse.answer import all_alike, held_out_in_words, in_figures
 from harness.analyse.cells import MEMORY, Cell
 from harness.analyse.frame import compared_keys
+from harness.analyse.predicted import in_words
 from harness.analyse.quantity import digits, duration, listed, rate, size
 from harness.analyse.study import Group, Study
-from harness.report.bar_charts import memory_kinds, step_parts
+from harness.report.bar_charts import PREDICTED, memory_kinds, step_parts
 from harness.report.curves import CURVES_AT_MOST, loss_by_step, loss_by_time, loss_curves
 from harness.report.look import CHANGES, KINDS, PARTS, Look
 from harness.report.picture import Picture
@@ -197,10 +198,15 @@ def _rounds(group: Group, id_: str) -> Sketch:
 def _kinds(group: Group, id_: str) -> Sketch:
     split = any(kind in cell.metrics for cell in group.ranking for kind in KINDS)
     counted = "Bytes of tensors on the fullest device at the moment of the peak."
+    predicted = any(PREDICTED in cell.metrics for cell in group.ranking)
+    mark = " Triangle: the peak that was predicted before anything was measured." if predicted else ""
+    differs = f" {in_words(group)}" if predicted else ""
     return Sketch(
         id_,
         "Memory by kind",
-        counted if split else "Peak of the device's allocator in the timed window; kinds were not counted.",
+        (counted if split else "Peak of the device's allocator in the timed window; kinds were not counted.")
+        + mark
+        + differs,
         lambda picture: memory_kinds(group, picture),
         [f"{cell.label} {size(cell.metrics[MEMORY])}" for cell in group.with_metric(MEMORY)],
         "Peak memory of tensors was not measured in any cell that ended well.",

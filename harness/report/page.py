@@ -24,6 +24,7 @@ from harness.report.document import rendered
 from harness.report.figures import GROUPS_AT_MOST, Figure, figures
 from harness.report.fit_table import fit_table
 from harness.report.look import Look
+from harness.report.predicted_table import predicted_table
 from harness.report.proofs_table import proofs_table, shared_facts
 from harness.report.run_facts import counts, machine
 from harness.report.section import Section
@@ -46,6 +47,7 @@ class GroupView:
     figures: list[Figure]
     cells: tables.Table
     why: tables.Table | None
+    predicted: tables.Table | None
 
 
 @dataclass(frozen=True)
@@ -145,11 +147,12 @@ def _view(each: Study, look: Look, prefix: str, folder: Path | None) -> RunView:
 
 def _group_view(each: Study, group: Group, look: Look, prefix: str, folder: Path | None) -> GroupView:
     drawn = figures(each, group, look, prefix) if group.number < GROUPS_AT_MOST else []
-    cells, why = (
+    cells, why, predicted = (
         tables.cells_table(group, look, f"{prefix}-cells"),
         why_table(each, group, look, f"{prefix}-why", folder),
+        predicted_table(group, look, f"{prefix}-predicted"),
     )
-    return GroupView(prefix, group, data_line(each, group), drawn, cells, why)
+    return GroupView(prefix, group, data_line(each, group), drawn, cells, why, predicted)
 
 
 def provenance(each: Study) -> list[tuple[str, str]]:

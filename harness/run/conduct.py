@@ -11,6 +11,7 @@ from harness.machine.inventory import Inventory
 from harness.run.executors.local import Execution
 from harness.run.merge import merge
 from harness.run.plan import Plan, parity_key, reference_trial
+from harness.run.predictions import Forecast
 from harness.run.search import Search, search
 from harness.run.store import RunFolder
 from harness.run.utilisation import with_utilisation
@@ -51,6 +52,8 @@ class Conductor:
     observe: Callable[[Event], None]
     kept: Kept = field(default_factory=dict)
     searches: dict[str, Search] = field(default_factory=dict)
+    forecast: Forecast | None = None
+    """puts what was predicted beside what is measured"""
     _references: dict[str, Referred] = field(default_factory=dict)
     _ended_well: dict[str, bool] = field(default_factory=dict)
     """by cell: whether any of its trials in this run did"""
@@ -140,7 +143,8 @@ class Conductor:
             command=repeat_command(trial),
         )
         record = record.model_copy(update={"artifacts": execution.artifacts})
-        return with_utilisation(record, self.folder.info), series
+        record = with_utilisation(record, self.folder.info)
+        return self.forecast.put_into(record) if self.forecast and trial.kind == "measure" else record, series
 
     def reference(self, trial: Trial, done: int = 0, total: int = 0) -> Referred:
         """The execution this trial's loss and gradient norm are compared with; run when first needed."""

@@ -15,8 +15,10 @@ from harness.machine.inventory import Inventory
 from harness.run.conduct import Conductor, Event, Kept
 from harness.run.executors import local
 from harness.run.executors.interrupts import terminated_is_interrupted
+from harness.run.imagined import Imagined, imagined_cells
 from harness.run.plan import Plan, make_plan, traces_of
 from harness.run.powers import on_machine
+from harness.run.predictions import Forecast
 from harness.run.same_data import of_same_data, refuse_other_data
 from harness.run.search import Search
 from harness.run.spec import load_suite, parse_where, with_overrides
@@ -77,6 +79,17 @@ def ready(asked: Asked) -> Ready:
         suite = suite.model_copy(update={"budget": suite.budget.model_copy(update={"trace": True})})
     plan = make_plan(suite, inventory, where=where, plugins=plugins, file=str(asked.suite_file))
     return Ready(suite, traces_of(plan) if asked.traces_only else plan, inventory)
+
+
+def imagined(asked: Asked) -> tuple[Suite, list[Imagined]]:
+    """Read and check a suite for as many devices as are asked for, whether they are there or not: nothing is started.
+
+    Raises InputError or HarnessError with every problem.
+    """
+    plugins = tuple(Plugin(path=str(path.resolve()), sha256=load_plugin(path)) for path in asked.plugins)
+    suite = with_overrides(load_suite(asked.suite_file), devices=asked.devices, refuse=False)
+    where, file = parse_where(list(asked.where)), str(asked.suite_file)
+    return suite, imagined_cells(suite, local.probe(), asked.devices, where, plugins, file)
 
 
 def carry_out(asked: Asked, ready: Ready, observe: Callable[[Event], None], watch: Watch | None = None) -> Outcome:
@@ -154,10 +167,12 @@ def _conducted(
     def execute(trial: Trial) -> local.Execution:
         return local.execute(trial, inventory.cores, folder.folder, watch)
 
-    conductor = Conductor(inventory, folder, execute, observe, kept, searches)
+    forecast = Forecast()
+    conductor = Conductor(inventory, folder, execute, observe, kept, searches, forecast)
     finished = False
     try:
         with terminated_is_interrupted():
+            forecast.look_at([each for each in plan.trials if each.kind == "measure" and each.id not in kept])
             finished = conductor.conduct(plan)
     except KeyboardInterrupt:
         finished = False

@@ -46,11 +46,13 @@ def load_suite(path: Path) -> Suite:
     return suite
 
 
-def with_overrides(suite: Suite, repeats: int | None = None, devices: int | None = None) -> Suite:
+def with_overrides(
+    suite: Suite, repeats: int | None = None, devices: int | None = None, *, refuse: bool = True
+) -> Suite:
     """The suite with rounds and devices of the command line, which win wherever the suite gives devices.
 
     A suite with `devices = "powers"` keeps them: `powers.on_machine` ends them there.
-    Raises InputError where a strategy of the suite can never run on so many devices.
+    Raises InputError where a strategy of the suite can never run on so many devices, unless `refuse` is False.
     """
     if repeats is not None:
         suite = suite.model_copy(update={"budget": suite.budget.model_copy(update={"repeats": repeats})})
@@ -66,7 +68,7 @@ def with_overrides(suite: Suite, repeats: int | None = None, devices: int | None
             "include": [cell.model_copy(update=none) for cell in suite.include],
         }
     )
-    if problems := never_possible(suite, Reading("--devices")):
+    if refuse and (problems := never_possible(suite, Reading("--devices"))):
         raise InputError(dict.fromkeys(Problem("--devices", "", devices, problem.expected) for problem in problems))
     return suite
 

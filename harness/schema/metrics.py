@@ -9,6 +9,7 @@ import re
 
 from harness.schema.metric import Metric
 from harness.schema.metrics_of_learning import LEARNING
+from harness.schema.prediction import KINDS
 
 __all__ = ["METRICS", "Metric", "metric"]
 
@@ -118,6 +119,21 @@ METRICS: dict[str, Metric] = _metrics(
             ("activations", "activations kept for the backward pass"),
             ("other", "all other tensors: buffers, inputs, temporaries"),
         )
+    ),
+    Metric(
+        "predicted_peak_bytes",
+        "B",
+        "neither",
+        "Most bytes of tensors on a device, predicted from shapes and the strategy's rule; nothing measured is in it.",
+        "largest rank; the larger of the peaks of forward and backward passes and of the update",
+    ),
+    Metric(
+        "predicted_<kind>_bytes",
+        "B",
+        "neither",
+        "The part of predicted_peak_bytes that is of one kind, as in memory_<kind>_bytes.",
+        "of the same rank and moment",
+        pattern=rf"predicted_({'|'.join(KINDS)})_bytes",
     ),
     Metric(
         "communicated_bytes",

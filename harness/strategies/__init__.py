@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from harness.schema.registry import Registry
+from harness.strategies.holding import Holding, Unpredicted
 from harness.strategies.setting import ModelFacts, Requirements, Setting, Unsupported
 from harness.strategies.wrapped import Construct, Equivalence, Groups, Wrapped
 
@@ -45,6 +46,8 @@ class StrategyFacts(Requirements):
     """what a rank's optimizer is given: all parameters, some of them, parts of each as DTensor, or flat parts"""
     computes_in: Callable[..., str | None] | None = None
     """(**options) → name of the precision that the strategy computes in by itself; None: in the trial's"""
+    holds: Callable[..., Holding] | None = None
+    """(model without memory, place, **options) → what a rank keeps of it; None: memory is not predicted"""
     source: str = ""
 
 
@@ -85,6 +88,7 @@ __all__ = [
     "Construct",
     "Equivalence",
     "Groups",
+    "Holding",
     "Layout",
     "Loss",
     "ModelFacts",
@@ -93,6 +97,7 @@ __all__ = [
     "Scale",
     "Setting",
     "StrategyFacts",
+    "Unpredicted",
     "Unsupported",
     "Wrapped",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.strategies import Place, Setting, Wrapped, register
+from harness.strategies import Holding, Place, Setting, Unpredicted, Wrapped, register
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,12 +22,26 @@ def _impossible(setting: Setting, *, compress: str = "none", **_options: object)
     return None
 
 
+def _holds(
+    _model: nn.Module,
+    _place: Place,
+    *,
+    gradient_as_bucket_view: bool = False,
+    compress: str = "none",
+    **_options: object,
+) -> Holding:
+    if compress != "none":
+        raise Unpredicted(f"what compress = {compress} keeps beside the buckets is not stated")
+    return Holding(buckets="hold" if gradient_as_bucket_view else "beside")
+
+
 @register(
     "ddp",
     processes="per_device",
     min_devices=2,
     equivalence="reordered",
     impossible=_impossible,
+    holds=_holds,
     source="https://arxiv.org/abs/2006.15704",
 )
 def ddp(

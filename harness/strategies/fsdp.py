@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.strategies import Place, Setting, Wrapped, register
+from harness.strategies import Holding, Place, Setting, Wrapped, register
 from harness.strategies.meta_init import materialise, on_meta
 
 if TYPE_CHECKING:
@@ -43,6 +43,20 @@ def _impossible(setting: Setting, *, meta_init: bool = False, cpu_offload: bool 
     return mixed_precision_impossible(setting, **options)
 
 
+def holds_parts(
+    parts: int, *, reshard_after_forward: bool = True, cpu_offload: bool = False, mixed_precision: str = "none"
+) -> Holding:
+    """What a rank keeps where each parameter's rows are divided among so many ranks."""
+    gathered_dtype = "bfloat16" if mixed_precision == "bf16" else None
+    return Holding(
+        parts=parts, reshards=reshard_after_forward, gathered_dtype=gathered_dtype, in_host_memory=cpu_offload
+    )
+
+
+def _holds(_model: nn.Module, place: Place, *, meta_init: bool = False, **options: Any) -> Holding:
+    return holds_parts(place.world_size, **options)  # meta_init: once it is built, the model is the same
+
+
 @register(
     "fsdp",
     processes="per_device",
@@ -52,6 +66,7 @@ def _impossible(setting: Setting, *, meta_init: bool = False, cpu_offload: bool 
     impossible=_impossible,
     computes_in=_computes_in,
     updates="sharded",
+    holds=_holds,
     source="https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html",
 )
 def fsdp(

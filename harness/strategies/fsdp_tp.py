@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from harness.strategies import Place, Setting, Wrapped, register
-from harness.strategies.fsdp import sharded
-from harness.strategies.tensor_parallel import divided, layer_facts, live_layers, undividable
+from harness.strategies import Holding, Place, Setting, Wrapped, register
+from harness.strategies.fsdp import holds_parts, sharded
+from harness.strategies.tensor_parallel import divided, layer_facts, live_layers, narrow, undividable
 from harness.strategies.whole_model import norm_over_meshes, scaler_of_all_ranks
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ def _together(_devices: int, *, tensor_ranks: int = 2, **_options: object) -> in
     return tensor_ranks
 
 
+def _holds(model: nn.Module, place: Place, *, tensor_ranks: int = 2, reshard_after_forward: bool = True) -> Holding:
+    narrow(model, place, tensor_ranks)
+    return holds_parts(place.world_size // tensor_ranks, reshard_after_forward=reshard_after_forward)
+
+
 @register(
     "fsdp_tp",
     processes="per_device",
@@ -33,6 +38,7 @@ def _together(_devices: int, *, tensor_ranks: int = 2, **_options: object) -> in
     equivalence="reordered",
     updates="sharded",
     model_ranks=_together,
+    holds=_holds,
     impossible=_impossible,
     source="https://docs.pytorch.org/tutorials/intermediate/TP_tutorial.html",
 )

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from harness.strategies import Place, Setting, Wrapped, register
-from harness.strategies.fsdp import sharded
+from harness.strategies import Holding, Place, Setting, Wrapped, register
+from harness.strategies.fsdp import holds_parts, sharded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,12 +20,17 @@ def _impossible(setting: Setting, *, shard_size: int = 2, **_options: object) ->
     return None
 
 
+def _holds(_model: nn.Module, _place: Place, *, shard_size: int = 2, reshard_after_forward: bool = True) -> Holding:
+    return holds_parts(shard_size, reshard_after_forward=reshard_after_forward)
+
+
 @register(
     "hsdp",
     processes="per_device",
     min_devices=4,
     equivalence="reordered",
     updates="sharded",
+    holds=_holds,
     impossible=_impossible,
     source="https://arxiv.org/abs/2304.11277",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.strategies import Place, Setting, Unsupported, Wrapped, register
+from harness.strategies import Holding, Place, Setting, Unsupported, Wrapped, register
 from harness.strategies.compilation import compiled
 from harness.strategies.whole_model import scaler_of_all_ranks
 
@@ -30,6 +30,15 @@ def _impossible(setting: Setting, *, schedule: Order = "gpipe") -> str | None:
     return None
 
 
+def _holds(model: nn.Module, place: Place, *, schedule: Order = "gpipe") -> Holding:
+    every, ranks = place.accumulation, place.world_size
+
+    def waiting(stage: int) -> int:
+        return every if schedule == "gpipe" else min(every, ranks - stage)
+
+    return Holding(stages=cut(model, place), waiting=waiting)
+
+
 def _all_ranks(devices: int, **_options: object) -> int:
     return devices
 
@@ -41,6 +50,7 @@ def _all_ranks(devices: int, **_options: object) -> int:
     equivalence="reordered",
     updates="some",
     model_ranks=_all_ranks,
+    holds=_holds,
     whole_step=True,
     impossible=_impossible,
     source="https://docs.pytorch.org/docs/stable/distributed.pipelining.html",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from harness.strategies import Place, Wrapped, register
+from harness.strategies import Holding, Place, Wrapped, register
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,7 +14,11 @@ def _shares(devices: int, *, cores: str = "share") -> int:
     return devices if cores == "all" else 1
 
 
-@register("single", processes="one", equivalence="exact", shares=_shares)
+def _holds(_model: nn.Module, _place: Place, **_options: object) -> Holding:
+    return Holding()
+
+
+@register("single", processes="one", equivalence="exact", shares=_shares, holds=_holds)
 def single(model: nn.Module, place: Place, *, cores: Literal["share", "all"] = "share") -> Wrapped:
     """One process, one device; gradients of all micro-batches are accumulated in it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.strategies import Place, Setting, Unsupported, Wrapped, register
+from harness.strategies import Holding, Place, Setting, Unpredicted, Unsupported, Wrapped, register
 from harness.strategies.whole_model import norm_over_meshes, scaler_of_all_ranks
 
 if TYPE_CHECKING:
@@ -29,6 +29,29 @@ def _impossible(setting: Setting, **_options: object) -> str | None:
     return undividable(setting, setting.devices)
 
 
+def _holds(model: nn.Module, place: Place, **_options: object) -> Holding:
+    narrow(model, place, place.world_size)
+    return Holding()
+
+
+def narrow(model: nn.Module, place: Place, ranks: int) -> None:
+    """Make the layers that the workload names as narrow as they are on one of so many ranks.
+
+    Raises Unpredicted where one does not divide evenly.
+    """
+    from torch import nn
+
+    for name, module in list(model.named_modules()):
+        column = name.endswith(place.model.columns)
+        if isinstance(module, nn.Linear) and (column or name.endswith(place.model.rows)):
+            wide, high = module.in_features, module.out_features
+            if (high if column else wide) % ranks:
+                raise Unpredicted(f"{name} does not divide among {ranks} ranks")
+            wide, high = (wide, high // ranks) if column else (wide // ranks, high)
+            like = {"device": module.weight.device, "dtype": module.weight.dtype}
+            model.set_submodule(name, nn.Linear(wide, high, bias=module.bias is not None, **like))
+
+
 def _all_ranks(devices: int, **_options: object) -> int:
     return devices
 
@@ -40,6 +63,7 @@ def _all_ranks(devices: int, **_options: object) -> int:
     equivalence="reordered",
     updates="sharded",
     model_ranks=_all_ranks,
+    holds=_holds,
     impossible=_impossible,
     source="https://docs.pytorch.org/docs/stable/distributed.tensor.parallel.html",
 )

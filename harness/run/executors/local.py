@@ -23,6 +23,7 @@ from typing import Any, Literal
 from harness.machine.inventory import Inventory
 from harness.measure import entry
 from harness.measure.job import Job, artifacts_folder, result_path, trace_folder
+from harness.predict import entry as predicting
 from harness.run.executors.forkserver import start
 from harness.run.executors.interrupts import HeldBack
 from harness.run.store import ARTIFACTS, TRACES, traces_name
@@ -38,6 +39,7 @@ STDERR_TAIL = 4000
 PREPARE_TIMEOUT_S = 600.0
 FLOPS_TIMEOUT_S = 120.0
 PEAK_TIMEOUT_S = 120.0
+PREDICT_TIMEOUT_S = 180.0
 
 Ended = Literal["exit", "timeout", "interrupt"]
 
@@ -89,6 +91,13 @@ def measure_peak(device: str, cores: Sequence[int], precision: Choice, plugins: 
         return Peak.model_validate(_ask(entry.peak, what, asked, within_s=PEAK_TIMEOUT_S))
     except HarnessError as error:
         return Peak(device=device, cores=len(cores) or None, precision=precision.label, absent=str(error))
+
+
+def predict(asked: str) -> list[dict[str, Any]]:
+    """Predict the memory of trials in a child (see predict/answers). Raises HarnessError where it does not end."""
+    what = "how much memory cells take"
+    found: list[dict[str, Any]] = _ask(predicting.predict, what, asked, within_s=PREDICT_TIMEOUT_S)
+    return found
 
 
 def _ask(function: Any, what: str, *arguments: str, within_s: float = PREPARE_TIMEOUT_S) -> Any:

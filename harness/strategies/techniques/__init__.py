@@ -18,6 +18,8 @@ class TechniqueFacts(Requirements):
     """What planning must know of a technique."""
 
     equivalence: Equivalence = "exact"
+    unpredicted: str | None = None
+    """why what it keeps in memory cannot be predicted from the operations of the model; None: it can"""
     source: str = ""
 
 

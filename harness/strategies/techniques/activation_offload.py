@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @techniques.register(
     "activation_offload",
     equivalence="exact",
+    unpredicted="activations wait in host memory, and how many are on the device at a time is a matter of its stream",
     accelerator_only="activation_offload moves activations to host memory; on CPU they are in host memory already",
     source="https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.save_on_cpu",
 )

@@ -46,6 +46,7 @@ def _impossible(setting: Setting, *, mode: str = "default", **_options: object) 
 @techniques.register(
     "compile",
     equivalence="reordered",
+    unpredicted="compiled code keeps what its compiler decides to keep",
     impossible=_impossible,
     source="https://docs.pytorch.org/docs/stable/generated/torch.compile.html",
 )
