@@ -17,5 +17,5 @@ KIND, COUNT = found()
 MARKS = [pytest.mark.gpu, pytest.mark.skipif(KIND is None, reason="torch finds no accelerator on this machine")]
 EVERY = range(max(1, COUNT))
 """Indices of all accelerators; one that is skipped where there is none."""
-NUMBERS = sorted({number for number in (1, 2, 4, COUNT) if number <= COUNT}) or [1]
-"""How many of them trials are run on."""
+NUMBERS = [number for number in (1, 2, 4, 8) if number <= COUNT] or [1]
+"""How many of them trials are run on: such as divide a batch of 32."""
