@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from dataclasses import replace
 
@@ -188,3 +189,20 @@ def test_facts_that_all_cells_share_are_said_once_and_never_one_that_failed() ->
     broken = study(replace(run, records=wrong))
     assert shared_facts(broken) == []
     assert all("(asked" in row.cells[-1] for row in proofs_table(broken, look_of(["single"]), "t").rows)
+
+
+def test_one_target_is_drawn_only_where_all_cells_have_it() -> None:
+    run = made.synthetic_run(made.Shape(workloads=("gpt",), precisions={"fp32": 1.0}))
+    facts = next(iter(run.info.workloads.values()))
+    known = {"gpt/nano": facts | {"target": 1.5}, "gpt/micro": facts | {"target": 1.25}}
+    sized = [
+        record.model_copy(update={"trial": record.trial.model_copy(update={"size": size})})
+        for record, size in zip(run.records, itertools.cycle(("nano", "micro")), strict=False)
+    ]
+    info = run.info.model_copy(update={"group_keys": [], "compared_keys": ["size"], "workloads": known})
+    alike = study(replace(run, info=info, records=[r for r in sized if r.trial.size == "nano"]))
+    apart = study(replace(run, info=info, records=sized))
+    found = [each.groups[0].held_out for each in (alike, apart)]
+    assert [held.target for held in found if held is not None] == [1.5, None]
+    assert "target: loss 1.50 ·" in data_line(alike, alike.groups[0])
+    assert "target: loss 1.25 to 1.50, by size" in data_line(apart, apart.groups[0])

@@ -144,7 +144,8 @@ class HeldOut:
     """Held-out metric of the cells of a group after the last step at which all of them were evaluated; that of a trial
     which had stopped early by then is its best.
 
-    metric: name without `eval_`; higher: whether more is better; rounds: by cell, name and value of each OK round.
+    metric: name without `eval_`; higher: whether more is better; rounds: by cell, name and value of each OK round;
+    target: that of all cells, None where they have different ones.
     """
 
     metric: str
@@ -183,7 +184,7 @@ def held_out(info: RunInfo, members: pd.DataFrame) -> HeldOut | None:
     if trials.empty:
         return None
     facts = workload_facts(info, trials["record"].iloc[0])
-    name, target = str(facts.get("metric", "loss")), facts.get("target")
+    name = str(facts.get("metric", "loss"))
     records: list[Record] = list(trials["record"])
     step = common_step(records, name)
     if step is None:
@@ -193,7 +194,14 @@ def held_out(info: RunInfo, members: pd.DataFrame) -> HeldOut | None:
         value = at_step(record, name, step) if evaluated(record, name) else None
         if value is not None:
             rounds.setdefault(str(cell), []).append((named, value))
-    return HeldOut(name, facts.get("better") == "higher", step, rounds, None if target is None else float(target))
+    known = targets(info, records)
+    return HeldOut(name, facts.get("better") == "higher", step, rounds, known[0] if len(known) == 1 else None)
+
+
+def targets(info: RunInfo, records: Sequence[Record]) -> list[float]:
+    """The targets of these records' workloads, ascending, each once: sizes of one workload may have their own."""
+    known = {workload_facts(info, record).get("target") for record in records}
+    return sorted(float(each) for each in known if each is not None)
 
 
 def round_names(trials: pd.DataFrame) -> list[str]:

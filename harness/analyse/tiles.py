@@ -103,17 +103,16 @@ def _least(group: Group) -> Line | None:
 
 
 def _learned(group: Group) -> Line | None:
-    """First to the target, of the cells all of whose rounds reached it; else the best held-out value."""
+    """First to the target that all have, of the cells all of whose rounds reached it; else the best held-out value."""
     if group.learning:
         return None
-    trials = ranked(group.trials)
-    if "time_to_target_s" in trials and group.same_batch:
+    found, trials = group.held_out, ranked(group.trials)
+    if "time_to_target_s" in trials and group.same_batch and found is not None and found.target is not None:
         missed = set(trials.loc[trials["time_to_target_s"].isna(), "cell"])
         reached = [cell for cell in group.with_metric("time_to_target_s") if cell.cell not in missed]
         if reached:
             first = min(reached, key=lambda cell: cell.metrics["time_to_target_s"])
             return Line(duration(first.metrics["time_to_target_s"]), f"{first.label}, first to target", group.label)
-    found = group.held_out
     if found is None:
         return None
     same = len(found.rounds) > 1 and found.spread <= SAME_LEARNING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analyse.cells import workload_facts
+from harness.analyse.cells import targets, workload_facts
 from harness.analyse.frame import shared_by_recipes
 from harness.analyse.quantity import count, digits
 from harness.analyse.study import Group, Study
@@ -19,6 +19,7 @@ def data_line(each: Study, group: Group) -> str:
     trial = group.trials["record"].iloc[0].trial
     trivial = facts.get("trivial") or {}
     limit = trial.memory_limit_bytes
+    known = targets(each.run.info, list(group.trials["record"]))
     parts = [
         f"memory limited to {memory_text(limit)} per device" if limit else "",
         f"{batch_in_words(group)}, {count(trial.steps, 'timed step')}, {recipe_in_words(group)}",
@@ -26,14 +27,18 @@ def data_line(each: Study, group: Group) -> str:
         f"{facts['train_samples']:,} training and {facts['held_out_samples']:,} held-out samples"
         if "train_samples" in facts and "held_out_samples" in facts
         else "",
-        f"target: {str(facts['metric']).replace('_', ' ')} {digits(facts['target'])}"
-        if facts.get("target") is not None
-        else "",
+        f"target: {str(facts['metric']).replace('_', ' ')} {ranged(known)}" if known else "",
         f"without learning: {', '.join(f'{name} {digits(value)}' for name, value in trivial.items())}"
         if trivial
         else "",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def ranged(known: Sequence[float]) -> str:
+    """`0.66`; `0.3 to 0.9, by size` where sizes have targets of their own."""
+    ends = digits(known[0])
+    return ends if len(known) == 1 else f"{ends} to {digits(known[-1])}, by size"
 
 
 def recipe_in_words(group: Group) -> str:
