@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,11 @@ from harness.run.predictions import Forecast, predictions
 from harness.run.spec import with_overrides
 from harness.run.stored import StoredRun
 from harness.schema.errors import HarnessError
-from harness.schema.prediction import KINDS, MEASURED, Prediction
+from harness.schema.prediction import KINDS, Prediction
 from harness.schema.record import Record
 from harness.schema.suite import Suite
 from tests import synthetic_run as made
-from tests.suite_kinds import ONE
+from tests.suite_kinds import ONE, with_predictions
 from tests.test_cli import harness
 from tests.test_console import plain
 from tests.trials import a_record, a_trial
@@ -36,17 +35,7 @@ SIZES = dict.fromkeys(KINDS, 100)
 
 def predicted_run(**times: float) -> StoredRun:
     """A run whose predictions are what was measured, or so many times it: activations=0.5."""
-
-    def with_prediction(record: Record) -> Record:
-        found = {
-            other: record.metrics[own] * times.get(other.removeprefix("predicted_").removesuffix("_bytes"), 1.0)
-            for own, other in MEASURED.items()
-            if own in record.metrics
-        }
-        return record.model_copy(update={"metrics": record.metrics | found})
-
-    run = made.synthetic_run(made.Shape(workloads=ONE, rounds=3))
-    return replace(run, records=[with_prediction(record) for record in run.records])
+    return with_predictions(made.synthetic_run(made.Shape(workloads=ONE, rounds=3)), **times)
 
 
 # in records
