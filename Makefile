@@ -67,7 +67,7 @@ bench-self: venv ## measure the harness itself: fidelity, parity, memory, cost o
 	$(BIN)/pytest benchmarks --timeout 1800 $(TEST_ARGS)
 
 gate: venv ## is this tree slower than BASE (a git ref; main)? Step by step in turn, exit codes as harness gate
-	$(BIN)/harness ab --a $(BASE) --b . benchmarks/suites/gate.toml --markdown reports/gate.md --junit reports/gate.xml --json reports/gate.json $(RUN_ARGS)
+	$(BIN)/harness ab --a $(BASE) --b . benchmarks/suites/gate.toml --markdown reports/gate.md --junit reports/gate.xml --json reports/gate.json --output reports/gate.html $(RUN_ARGS)
 
 calibrate: venv ## are the verdicts right? Replayed rounds of identical code; LIVE=20 runs harness ab for real too (an hour)
 	$(BIN)/python -m benchmarks.calibrate --live $(LIVE)

@@ -32,6 +32,12 @@ class Version:
         """What stands for it: the commit, else what was typed."""
         return self.commit or self.spec
 
+    @property
+    def title(self) -> str:
+        """As it was typed, and the commit where that is another word."""
+        commit = self.commit[:10]
+        return f"{self.spec} ({commit})" if commit and commit not in self.spec else self.spec
+
 
 @dataclass(frozen=True)
 class About:
@@ -56,6 +62,11 @@ class About:
         """Of A and B."""
         return self.a.commit, self.b.commit
 
+    @property
+    def question(self) -> str:
+        """What the session was to answer."""
+        return f"{Path(self.suite).name}: is {self.b.title} slower than {self.a.title}?"
+
 
 @dataclass(frozen=True)
 class Session(About):
@@ -67,6 +78,18 @@ class Session(About):
     def of(self, arm: str, cell: str) -> list[Measured]:
         """The rounds of one cell, by its lasting hash."""
         return [item for item in self.rounds[arm] if self.lasting.get(item.cell, item.cell) == cell]
+
+    @property
+    def stages(self) -> tuple[dict[str, list[Measured]], dict[str, list[Measured]]]:
+        """By arm, the rounds of cells that were only screened, and the confirming ones of all others."""
+        late = {arm: [each for each in items if each.round.startswith("confirm")] for arm, items in self.rounds.items()}
+        only = {arm: [each for each in items if each not in late[arm]] for arm, items in self.rounds.items()}
+        return only, late
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """By cell (hash), its name."""
+        return {item.cell: item.label for items in self.rounds.values() for item in items}
 
     @property
     def cells(self) -> list[str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.analyse.quantity import listed
-from harness.cli.terminal import INTERRUPTED, Plugins, Results, SuiteFile, Where, app, err, out, waiting
+from harness.cli.stored import write_session
+from harness.cli.terminal import INTERRUPTED, Plugins, Results, SuiteFile, Where, app, err, indexed, out, waiting
 from harness.cli.verdicts import Out, told
 from harness.schema.errors import InputError, Problem
 
@@ -35,6 +36,7 @@ def ab(
     json: Out = None,
     junit: Out = None,
     markdown: Out = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="also write this page (HTML)")] = None,
 ) -> None:
     """Compare two versions here and now, step by step in turn. Exit codes as `harness gate`."""
     from harness.run.invocation import Asked, command_line
@@ -44,6 +46,10 @@ def ab(
     labels = {trial.cell: trial.label for trial in session.trials}
     outcome = told(judgements, labels, strict, json, junit, markdown)
     session.note(outcome=outcome.name.lower(), exit_code=int(outcome))
+    if output is not None:
+        write_session(session.folder, output)
+        indexed(output, results)
+        out.print(f"page: {output}", markup=False)
     out.print(str(session.folder), markup=False)
     raise typer.Exit(int(outcome))
 

@@ -15,7 +15,7 @@ from harness.schema.errors import HarnessError
 if TYPE_CHECKING:
     from harness.run.stored import StoredRun
 
-Runs = Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="run folders")]
+Runs = Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="run folders; for a page also a session")]
 Latest = Annotated[bool, typer.Option("--latest", help="the newest run of the results folder")]
 
 
@@ -26,17 +26,45 @@ def report(
     latest: Latest = False,
     results: Results = Path("results"),
 ) -> None:
-    """Write the page of one run or of several together, and the index beside it anew."""
+    """Write the page of one run or of several together, or of a session of `harness ab`, and the index beside it."""
+    folders = _folders("report", runs, latest, results)
+    if not _is_session(folders):
+        _write_runs(folders, output)
+    else:
+        write_session(folders[0], output)
+    indexed(output, _results_of(folders[0], results))
+    out.print(str(output), markup=False)
+
+
+def _is_session(folders: list[Path]) -> bool:
+    """Whether this is a session. Raises HarnessError where there is one among others."""
+    from harness.run.store import SESSION_FILE
+
+    sessions = [folder for folder in folders if (folder / SESSION_FILE).is_file()]
+    if sessions and len(folders) > 1:
+        raise HarnessError(
+            f"report: found {sessions[0]}, a session of `harness ab`, among {len(folders)} folders; "
+            "expected it alone: it has a page of its own"
+        )
+    return bool(sessions)
+
+
+def _write_runs(folders: list[Path], output: Path) -> None:
     from harness.report.page import write_page
     from harness.run.stored import read_run
 
-    folders = _folders("report", runs, latest, results)
     stored = [read_run(folder) for folder in folders]
     for each in stored:
         warn(each.warnings)
     write_page(stored, output)
-    indexed(output, _results_of(folders[0], results))
-    out.print(str(output), markup=False)
+
+
+def write_session(folder: Path, output: Path) -> None:
+    """Write the page of a stored session of `harness ab`."""
+    from harness.analyse.ab_sessions import read_session
+    from harness.report.ab_page import write_ab
+
+    write_ab(read_session(folder), output)
 
 
 @app.command()
@@ -90,11 +118,11 @@ def _folders(command: str, runs: list[Path] | None, latest: bool, results: Path)
 
 
 def _results_of(folder: Path, otherwise: Path) -> Path:
-    """The results folder that a run folder is in."""
-    from harness.run.store import RUNS
+    """The results folder that a run or a session is in."""
+    from harness.run.store import RUNS, SESSIONS
 
     parent = folder.resolve().parent
-    return parent.parent if parent.name == RUNS else otherwise
+    return parent.parent if parent.name in (RUNS, SESSIONS) else otherwise
 
 
 def _show(run: StoredRun, several: bool) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 import harness
-from harness.analyse.ab_sessions import Version, counted_rounds, read_about
+from harness.analyse.ab_sessions import counted_rounds, read_about
 from harness.analyse.answer import answers
 from harness.analyse.gate import MEANS, Outcome
 from harness.analyse.headline import Answer
@@ -178,16 +178,10 @@ def of_session(folder: Path) -> Entry:
         name=folder.name,
         folder=f"{SESSIONS}/{folder.name}",
         kind=SESSIONS,
-        question=f"{Path(about.suite).name}: is {_titled(about.b)} slower than {_titled(about.a)}?",
+        question=about.question,
         started_at=about.started_at or _made(folder),
         ended_at=about.ended_at,
         machine=machine(about.environment),
         counts=counted,
         said=[Said(group="", parts=[(means[0].upper() + means[1:], True), (".", False)])],
     )
-
-
-def _titled(side: Version) -> str:
-    """As it was typed, and the commit where that is another word."""
-    commit = side.commit[:10]
-    return f"{side.spec} ({commit})" if commit and commit not in side.spec else side.spec

@@ -140,7 +140,7 @@ def _near(target: float | None, values: Sequence[float]) -> list[float]:
     return [target] if near and target is not None else []
 
 
-def _dots(picture: Picture, rows: Sequence[Row], dots: Dots, say: Callable[[float], str]) -> Values:
+def _dots(picture: Picture, rows: Sequence[Row[Cell]], dots: Dots, say: Callable[[float], str]) -> Values:
     y = y_of(rows)
     return [
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from markupsafe import Markup
 
@@ -39,11 +39,25 @@ GAP = 8.0
 """Pixels at least between two texts of a line."""
 
 
+class Labelled(Protocol):
+    """What a row is of. cell: its hash; main, options: its name in two parts."""
+
+    @property
+    def cell(self) -> str: ...  # noqa: D102
+    @property
+    def main(self) -> str: ...  # noqa: D102
+    @property
+    def options(self) -> str: ...  # noqa: D102
+
+
+Of = TypeVar("Of", bound=Labelled)
+
+
 @dataclass(frozen=True)
-class Row:
+class Row(Generic[Of]):
     """A cell with what stands at its right. tone: `value`, `bad` or `off`."""
 
-    cell: Cell
+    cell: Of
     value: str
     tone: str = "value"
 
@@ -60,12 +74,12 @@ def shown_cells(group: Group) -> list[Cell]:
     return shown
 
 
-def y_of(rows: Sequence[Row]) -> dict[str, float]:
+def y_of(rows: Sequence[Row[Any]]) -> dict[str, float]:
     """By cell: height of its mark below the plot's top."""
     return {row.cell.cell: number * ROW + MARK for number, row in enumerate(rows)}
 
 
-def draw_rows(picture: Picture, rows: Sequence[Row], layers: Sequence[alt.Chart]) -> Markup:
+def draw_rows(picture: Picture, rows: Sequence[Row[Any]], layers: Sequence[alt.Chart]) -> Markup:
     """Draw layers, whose y are those of `y_of`, with hairlines between the rows and labels above them."""
     whole = [_separators(picture, len(rows)), *layers, *_labels(picture, rows)]
     return picture.draw(whole, PLOT, len(rows) * ROW, PADDING)
@@ -90,7 +104,7 @@ def _separators(picture: Picture, rows: int) -> alt.Chart:
     return picture.layer("rule", lines, style, y=pixels("y"), x=pixels("x"), x2=field("to:Q"))
 
 
-def _labels(picture: Picture, rows: Sequence[Row]) -> list[alt.Chart]:
+def _labels(picture: Picture, rows: Sequence[Row[Any]]) -> list[alt.Chart]:
     texts = [text for number, row in enumerate(rows) for text in _texts(picture, row, number * ROW + TEXT)]
     return [
         picture.layer("text", own, style, x=pixels("x"), y=pixels("y"), text=field("text:N"))
@@ -99,7 +113,7 @@ def _labels(picture: Picture, rows: Sequence[Row]) -> list[alt.Chart]:
     ]
 
 
-def _texts(picture: Picture, row: Row, y: float) -> Values:
+def _texts(picture: Picture, row: Row[Any], y: float) -> Values:
     """What is written in the line above a row's marks: names, options in what room is left, the value at the right."""
     left, right, value = -PADDING.left, PLOT + PADDING.right, clip(row.value, 34)
     until = right - width(value, SIZE["value"]) - GAP
