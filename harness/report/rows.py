@@ -40,14 +40,19 @@ GAP = 8.0
 
 
 class Labelled(Protocol):
-    """What a row is of. cell: its hash; main, options: its name in two parts."""
+    """What a row is of."""
 
     @property
-    def cell(self) -> str: ...  # noqa: D102
+    def cell(self) -> str:
+        """Its hash."""
+
     @property
-    def main(self) -> str: ...  # noqa: D102
+    def main(self) -> str:
+        """The first part of its name."""
+
     @property
-    def options(self) -> str: ...  # noqa: D102
+    def options(self) -> str:
+        """The second part, which stands smaller beside the first."""
 
 
 Of = TypeVar("Of", bound=Labelled)
