@@ -12,7 +12,7 @@ from harness.report.tables import Table, TableRow
 from harness.report.text import clip
 
 PEAK = NAMES[MEMORY]
-BOTH = "predicted / measured (their ratio), one figure where they are the same"
+BOTH = "predicted / measured (ratio) where they differ"
 LEAST = 1024
 """Bytes of a difference that is worth two figures."""
 
