@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from harness.schema.trial import Plugin, Trial
 
 PLUGINS = Path(__file__).parent / "plugins"
 RECIPE = Recipe(optimizer="adamw", lr=1e-2, schedule="constant", weight_decay=0.01, clip=1.0)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background, and so would be all it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Made = Callable[..., Trial]
 Ran = Callable[..., tuple[Record, StepSeries]]

@@ -168,7 +168,6 @@ def test_ctrl_c_leaves_nothing(repository: tuple[Path, str, str], temporary: Pat
     command = [temporary / "harness", "ab", "--a", base, "--b", head, "speed.toml", "--plugin", "model.py"]
     with subprocess.Popen(
         command, cwd=folder, env=surroundings(temporary), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     ) as process:  # fmt: skip
         assert process.stderr is not None
         seen = next(line for line in process.stderr if line.startswith("screen 1"))
