@@ -77,3 +77,13 @@ def violations(page: Any) -> list[tuple[str, list[str]]]:
         page.evaluate(axe.Axe().axe_script)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(found => found.violations)")
     return [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found]
+
+
+def check_quiet_accessible_and_fitting(chromium: Any, file: Path, width: int, scheme: str) -> None:
+    """No violation of axe, nothing wider than the window, no console message, and no request but for the file."""
+    found = opened(chromium, file, width, scheme)
+    assert violations(found.page) == []
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert found.complaints == []
+    assert [url for url in found.requests if not url.startswith("data:")] == [file.as_uri()]
+    found.close()

@@ -11,7 +11,7 @@ import pytest
 from harness.analyse.ab_sessions import read_session
 from harness.report.ab_page import ab_page, write_ab
 from harness.run.store import SESSION_FILE
-from tests.browser import LOOKS, opened, violations
+from tests.browser import LOOKS, check_quiet_accessible_and_fitting, opened
 from tests.histories import write_session
 from tests.test_cli import harness
 from tests.test_page_browser import chromium, on_paper, pytestmark
@@ -85,12 +85,7 @@ def test_what_comes_from_outside_is_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_quiet_accessible_and_no_wider_than_the_window(chromium: Any, file: Path, width: int, scheme: str) -> None:
-    found = opened(chromium, file, width, scheme)
-    assert violations(found.page) == []
-    assert found.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert found.complaints == []
-    assert [url for url in found.requests if not url.startswith("data:")] == [file.as_uri()]
-    found.page.context.close()
+    check_quiet_accessible_and_fitting(chromium, file, width, scheme)
 
 
 def test_on_paper_nothing_is_cut_off(chromium: Any, file: Path) -> None:

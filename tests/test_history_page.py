@@ -10,7 +10,7 @@ import pytest
 from harness.analyse.history import Change, Point, Series, with_changes
 from harness.report.history_page import history_page, write_history
 from harness.report.history_text import as_rows, sentence
-from tests.browser import LOOKS, opened, violations
+from tests.browser import LOOKS, check_quiet_accessible_and_fitting, opened
 from tests.histories import CONTROL, commit
 from tests.test_page_browser import chromium, on_paper, pytestmark
 
@@ -43,11 +43,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_nothing_is_broken_or_loaded(chromium: Any, file: Path, width: int, scheme: str) -> None:
-    found = opened(chromium, file, width, scheme)
-    assert (found.complaints, [url for url in found.requests if not url.startswith("file:")]) == ([], [])
-    assert found.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert violations(found.page) == []
-    found.close()
+    check_quiet_accessible_and_fitting(chromium, file, width, scheme)
 
 
 def test_on_paper_nothing_is_cut_off(chromium: Any, file: Path) -> None:

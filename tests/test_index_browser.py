@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser import LOOKS, opened, violations
+from tests.browser import LOOKS, check_quiet_accessible_and_fitting, opened
 from tests.test_index import file, results
 from tests.test_page_browser import chromium, on_paper, pytestmark
 
@@ -16,12 +16,7 @@ __all__ = ["chromium", "file", "pytestmark", "results"]
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_quiet_accessible_and_no_wider_than_the_window(chromium: Any, file: Path, width: int, scheme: str) -> None:
-    found = opened(chromium, file, width, scheme)
-    assert violations(found.page) == []
-    assert found.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert found.complaints == []
-    assert [url for url in found.requests if not url.startswith("data:")] == [file.as_uri()]
-    found.page.context.close()
+    check_quiet_accessible_and_fitting(chromium, file, width, scheme)
 
 
 def test_on_paper_nothing_is_cut_off(chromium: Any, file: Path) -> None:

@@ -82,8 +82,8 @@ class Session(About):
     @property
     def stages(self) -> tuple[dict[str, list[Measured]], dict[str, list[Measured]]]:
         """By arm, the rounds of cells that were only screened, and the confirming ones of all others."""
-        late = {arm: [each for each in items if each.round.startswith("confirm")] for arm, items in self.rounds.items()}
-        only = {arm: [each for each in items if each not in late[arm]] for arm, items in self.rounds.items()}
+        late = {arm: [each for each in items if _confirms(each)] for arm, items in self.rounds.items()}
+        only = {arm: [each for each in items if not _confirms(each)] for arm, items in self.rounds.items()}
         return only, late
 
     @property
@@ -95,6 +95,10 @@ class Session(About):
     def cells(self) -> list[str]:
         """Lasting hashes of all cells."""
         return list(dict.fromkeys(self.lasting.get(item.cell, item.cell) for item in self.rounds["a"]))
+
+
+def _confirms(each: Measured) -> bool:
+    return each.round.startswith("confirm")
 
 
 def read_sessions(results: Path, warn: Warn) -> list[Session]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from harness.analyse.judgement import Judgement
-from harness.analyse.quantity import SPACE, count
+from harness.analyse.quantity import count
 from harness.report.comparison import percent
-from harness.report.picture import Picture, Style, field, pixels, raw, scaled
+from harness.report.picture import MORE, Picture, Style, field, more, pixels, raw, scaled
 from harness.report.rows import PLOT, Row, draw_rows, upright, y_of
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def effects_picture(effects: Sequence[Effect], picture: Picture) -> Markup | Non
     for each in effects:
         judged = each.judgement
         colour = COLOURS.get(judged.verdict, "var(--muted)")
-        ends = sorted(map(_more, (judged.low or judged.effect or 1, judged.high or judged.effect or 1)))
+        ends = sorted(map(more, (judged.low or judged.effect or 1, judged.high or judged.effect or 1)))
         marks.append({
-            "x": _more(judged.effect or 1), "y": y[each.cell], "colour": colour,
+            "x": more(judged.effect or 1), "y": y[each.cell], "colour": colour,
             "low": max(low, ends[0]), "high": min(high, ends[1]),
             "fill": colour if judged.verdict in COLOURS else "var(--page)",
             "about": picture.about([], in_words(each)), "bare": picture.about([]),
@@ -93,7 +93,7 @@ def rounds_picture(effects: Sequence[Effect], picture: Picture) -> Markup | None
         who = "B" if own == "rounds" else "A once more"
         dots = [
             {
-                "x": _more(ratio), "y": y[each.cell] + lower,
+                "x": more(ratio), "y": y[each.cell] + lower,
                 "fill": COLOURS.get(each.judgement.verdict, "var(--accent)") if own == "rounds" else "var(--page)",
                 "about": picture.about([], f"{each.label}, {name}: {who} {percent(ratio)} against A"),
             }
@@ -125,18 +125,13 @@ def _ends(judged: Judgement) -> list[float]:
     return [effect, *(min(max(end, 1 - room), 1 + room) for end in (judged.low, judged.high) if end)]
 
 
-def _more(ratio: float) -> float:
-    return 100 * (ratio - 1)
-
-
 def _axis(effects: Sequence[Effect], values: Callable[[Effect], Sequence[float]]) -> Style:
     """In per cent more than A, no difference always within."""
-    every = [_more(value) for each in effects for value in values(each)]
+    every = [more(value) for each in effects for value in values(each)]
     low, high = min(*every, -100 * ALONE), max(*every, 100 * ALONE)
     room = 0.06 * (high - low)
-    label = f"(datum.value > 0 ? '+' : '') + replace(datum.label, '-', '−') + '{SPACE}%'"
     ticks = int(PLOT // TICK)
-    return scaled("x", (low - room, high + room), "B against A", tickCount=min(6, ticks), labelExpr=label)
+    return scaled("x", (low - room, high + room), "B against A", tickCount=min(6, ticks), labelExpr=MORE)
 
 
 def _none(picture: Picture, rows: int, x: Style) -> alt.Chart:

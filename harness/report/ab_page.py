@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from harness.analyse.ab_sessions import Session, Version
+from harness.analyse.ab_sessions import Session
 from harness.analyse.gate import MEANS, gate
 from harness.analyse.judgement import Judgement
 from harness.analyse.quantity import ABSENT, duration
 from harness.analyse.screen import judge_stages
 from harness.report.ab_chart import Effect, Ratios, effects_picture, in_words, rounds_picture
 from harness.report.columns import Column
-from harness.report.comparison import ORDER, percent
+from harness.report.comparison import ORDER, effect_text, interval_text, percent
 from harness.report.comparison import in_words as sentence
 from harness.report.document import rendered
 from harness.report.figures import Figure, Sketch
@@ -69,13 +69,9 @@ def _caveats(session: Session) -> Iterator[str]:
     """What a reader must know before believing it."""
     for side, version in (("A", session.a), ("B", session.b)):
         if version.dirty and version.commit:
-            yield f"{side} was not as committed: {_short(version)} with changes."
+            yield f"{side} was not as committed: {version.commit[:10]} with changes."
     if not session.rounds["null"]:
         yield "There is no control: A was not run once more, so what identical code shows here is not known."
-
-
-def _short(version: Version) -> str:
-    return version.commit[:10] or version.spec
 
 
 def _drawn(judged: Sequence[Judgement]) -> list[tuple[str, list[Judgement]]]:
@@ -143,8 +139,8 @@ def _table(judged: Sequence[Judgement], labels: Mapping[str, str]) -> Table:
                 labels.get(each.cell, each.cell),
                 each.verdict,
                 each.metric or ABSENT,
-                percent(each.effect) if each.effect is not None else ABSENT,
-                f"{percent(each.low)} to {percent(each.high)}" if each.low and each.high else ABSENT,
+                effect_text(each),
+                interval_text(each),
                 str(each.rounds or ABSENT),
                 percent(each.detectable) if each.detectable is not None else ABSENT,
                 each.reason,

@@ -53,6 +53,16 @@ def percent(ratio: float) -> str:
     return f"{(ratio - 1) * 100:+.1f}{SPACE}%".replace("-0.0", "+0.0").replace("-", "−")
 
 
+def effect_text(each: Judgement) -> str:
+    """`+3.1 %`, or that there is none."""
+    return percent(each.effect) if each.effect is not None else ABSENT
+
+
+def interval_text(each: Judgement) -> str:
+    """`+2.0 % to +4.5 %`, or that there is none."""
+    return f"{percent(each.low)} to {percent(each.high)}" if each.low and each.high else ABSENT
+
+
 def comparison(judgements: Sequence[Judgement], labels: Mapping[str, str]) -> RenderableType:
     """The sentence, and a table with what differs first."""
     table = Table(box=None, padding=(0, 1), header_style="dim")
@@ -66,8 +76,8 @@ def comparison(judgements: Sequence[Judgement], labels: Mapping[str, str]) -> Re
             Text(clip(labels.get(each.cell, each.cell), 80)),
             each.metric or ABSENT,
             Text(each.verdict, style=STYLES[each.verdict]),
-            percent(each.effect) if each.effect is not None else ABSENT,
-            f"{percent(each.low)} to {percent(each.high)}" if each.low and each.high else ABSENT,
+            effect_text(each),
+            interval_text(each),
             str(each.rounds or ABSENT),
             Text(clip(each.reason, 200)),
         )

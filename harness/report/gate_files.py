@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from harness.analyse.gate import MEANS, Outcome
 from harness.analyse.judgement import Judgement
 from harness.analyse.quantity import ABSENT
-from harness.report.comparison import ORDER, as_rows, in_words, percent
+from harness.report.comparison import ORDER, as_rows, effect_text, in_words, interval_text, percent
 from harness.report.text import clip
 
 MARKDOWN_BYTES = 60_000
@@ -39,13 +39,12 @@ def _sign(outcome: Outcome) -> str:
 
 
 def _row(each: Judgement, labels: Mapping[str, str]) -> str:
-    interval = f"{percent(each.low)} to {percent(each.high)}" if each.low and each.high else ABSENT
     cells = (
         f"{SIGNS[each.verdict]} {each.verdict}",
         labels.get(each.cell, each.cell),
         each.metric or ABSENT,
-        percent(each.effect) if each.effect is not None else ABSENT,
-        interval,
+        effect_text(each),
+        interval_text(each),
         str(each.rounds or ABSENT),
         each.reason,
     )

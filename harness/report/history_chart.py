@@ -14,7 +14,7 @@ from harness.analyse.quantity import SPACE, count
 from harness.report.comparison import percent
 from harness.report.figures import Sketch
 from harness.report.history_text import day, interval, named, relative, sentence, short
-from harness.report.picture import HEIGHT, WIDTH, Padding, Picture, Values, field, raw, scaled
+from harness.report.picture import HEIGHT, MORE, WIDTH, Padding, Picture, Values, field, more, raw, scaled
 from harness.report.plane import Domain, Label, Plane, write
 from harness.report.text import clip
 from harness.report.text_width import width
@@ -85,19 +85,15 @@ def history_picture(series: Series, picture: Picture) -> Markup | None:
 BAR = {"strokeWidth": 1.25, "color": "var(--accent)", "strokeOpacity": 0.45}
 
 
-def _more(ratio: float) -> float:
-    return 100 * (ratio - 1)
-
-
 def _reach(series: Series, first: int) -> Domain:
     """All points, and the control and intervals as far as they leave the points apart."""
     points = series.points[first:]
-    middles = [_more(point.ratio) for point in points]
+    middles = [more(point.ratio) for point in points]
     if min(map(abs, middles)) <= CONTROL_SHOWN * (max(middles) - min(middles)) or len(points) == 1:
         middles.append(0.0)
     low, high = min(middles), max(middles)
     most = BEYOND * (high - low)
-    ends = [_more(end) for point in points for end in (point.low, point.high) if end is not None]
+    ends = [more(end) for point in points for end in (point.low, point.high) if end is not None]
     low, high = (
         min([low, *(max(end, low - most) for end in ends)]),
         max([high, *(min(end, high + most) for end in ends)]),
@@ -108,7 +104,7 @@ def _reach(series: Series, first: int) -> Domain:
 
 def _ratio_axis(series: Series, domain: Domain) -> dict[str, Any]:
     """In per cent more than the control; of another cell as the factor."""
-    label = f"(datum.value > 0 ? '+' : '') + replace(datum.label, '-', '−') + '{SPACE}%'"
+    label = MORE
     if series.source == "runs":
         label = "format(1 + datum.value / 100, '.4~f') + '×'"
     return scaled("y", domain, None, tickCount=5, labelExpr=label)
@@ -127,15 +123,15 @@ def _commits_axis(series: Series, first: int, plane: Plane) -> dict[str, Any]:
 def _marks(series: Series, first: int, picture: Picture, plane: Plane) -> Values:
     marks = []
     for number, point in enumerate(series.points[first:], start=first):
-        middle = _more(point.ratio)
+        middle = more(point.ratio)
         who = ", ".join(filter(None, (named(point), day(point), clip(point.subject, 60))))
         said = f"{who}: {relative(series, point.ratio)}"
         said += f", 95{SPACE}%: {interval(series, point)}" if point.low is not None else ""
         marks.append({
             "x": number,
             "y": middle,
-            "low": max(plane.y[0], _more(point.low)) if point.low is not None else middle,
-            "high": min(plane.y[1], _more(point.high)) if point.high is not None else middle,
+            "low": max(plane.y[0], more(point.low)) if point.low is not None else middle,
+            "high": min(plane.y[1], more(point.high)) if point.high is not None else middle,
             "fill": "var(--muted)" if point.dirty else "var(--accent)",
             "about": picture.about([], f"{said}, {count(point.rounds, 'round')}"),
             "bare": picture.about([]),
@@ -152,7 +148,7 @@ def _levels(series: Series, first: int, picture: Picture) -> alt.Chart:
             continue
         level = _level(series, number)
         about = picture.about([], f"level of {count(end - begin, 'version')}: {relative(series, level)}")
-        values.append({"x": max(begin, first) - 0.5, "to": end - 0.5, "y": _more(level), "about": about})
+        values.append({"x": max(begin, first) - 0.5, "to": end - 0.5, "y": more(level), "about": about})
     ends = {"x": field("x:Q"), "x2": field("to:Q"), "y": field("y:Q")}
     return picture.layer("rule", values, {"color": "var(--ink)", "strokeWidth": 1.75}, **ends)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from harness.analyse.quantity import SPACE
 from harness.report.look import Look
 from harness.report.svg import clean, description
 
@@ -24,6 +25,8 @@ WIDTH = 384.0
 """Of every picture, in pixels: three fit beside one another on a desk, two on a tablet, one on a telephone."""
 HEIGHT = 290.0
 """Of a plot without rows."""
+MORE = f"(datum.value > 0 ? '+' : '') + replace(datum.label, '-', '−') + '{SPACE}%'"
+"""How an axis of per cent more (see `more`) writes its labels."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,11 @@ def scaled(name: str, domain: Sequence[float], title: str | None, scale: Style |
     """A position whose field is laid over an axis from end to end of the domain."""
     whole = {"domain": list(domain), "nice": False} | (scale or {})
     return {"shorthand": f"{name}:Q", "scale": whole, "axis": {"title": title} | axis}
+
+
+def more(ratio: float) -> float:
+    """A ratio as per cent more than one."""
+    return 100 * (ratio - 1)
 
 
 class Picture:
